@@ -1,0 +1,201 @@
+"""Rows of a user's matrix, from any dtype and any strides, into panels of samples; the matrix is never copied whole.
+
+Rows are read in any order, cast as they are read, and transposed in registers: 16 rows of one register each become
+16 features of one register. Whether all numbers were finite costs one multiply-add a register and is told at the end.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+from .jit import inner, kernel
+from .records import source_at
+from .simd import (
+    I32, I64, Vec, constant, fmuladd, hsum, index_pointer, lanes_of, load, load_at, offset, panel_of, pointer,
+    prefetch, splat, store, store_at, transpose, transposed, vectors_of, first_lanes, itemsize_of, select, scalar_ir,
+)  # fmt: skip
+
+AHEAD = 16  # rows to prefetch before they are read; random rows come from memory
+
+# dtype codes of `fastprop.checks`: (bits, kind); 16 is added for swapped bytes
+NUMBERS = {
+    0: (32, "f"), 1: (64, "f"), 2: (16, "f"), 3: (8, "i"), 4: (16, "i"), 5: (32, "i"), 6: (64, "i"),
+    7: (8, "u"), 8: (16, "u"), 9: (32, "u"), 10: (64, "u"),
+}  # fmt: skip
+SWAPPED = 16
+CODES = (*NUMBERS, *(code + SWAPPED for code, (bits, _) in NUMBERS.items() if bits > 8))
+
+
+def decode(builder, raw, code, dtype):
+    """The LLVM value of a float of `dtype` from the bits `raw` of a number with dtype code `code`."""
+    bits, kind = NUMBERS[code % SWAPPED]
+    if code >= SWAPPED:
+        name = f"llvm.bswap.i{bits}"
+        swap = cgutils.get_or_insert_function(builder.module, ir.FunctionType(raw.type, [raw.type]), name)
+        raw = builder.call(swap, [raw])
+    target_type = scalar_ir(dtype)
+    if kind == "i":
+        return builder.sitofp(raw, target_type)
+    if kind == "u":
+        return builder.uitofp(raw, target_type)
+    if bits == 16:
+        value = decode_half(builder, raw)
+    else:
+        value = builder.bitcast(raw, ir.FloatType() if bits == 32 else ir.DoubleType())
+    if value.type == target_type:
+        return value
+    return builder.fpext(value, target_type) if bits < 64 else builder.fptrunc(value, target_type)
+
+
+def decode_half(builder, raw):
+    """float32 from the bits of a float16, by integers: without F16C, LLVM calls a function that the JIT does not have.
+
+    Subnormals by their integer value, or a flushed intermediate would lose them.
+    """
+    bits = builder.zext(raw, I32)
+    magnitude = builder.and_(bits, I32(0x7FFF))
+    shifted = builder.shl(magnitude, I32(13))
+    rebias = I32(112 << 23)
+    normal = builder.add(shifted, rebias)
+    special = builder.add(normal, rebias)  # exponent 31 becomes 255: infinity and NaN
+    value = builder.select(builder.icmp_unsigned(">=", magnitude, I32(0x7C00)), special, normal)
+    tiny = builder.fmul(builder.uitofp(magnitude, ir.FloatType()), ir.FloatType()(2.0**-24))
+    is_tiny = builder.icmp_unsigned("<", magnitude, I32(0x0400))
+    value = builder.select(is_tiny, builder.bitcast(tiny, I32), value)
+    sign = builder.shl(builder.and_(bits, I32(0x8000)), I32(16))
+    return builder.bitcast(builder.or_(value, sign), ir.FloatType())
+
+
+@intrinsic
+def cast_row(typingctx, spec, code, address, stride, n, out):
+    """out[i] = the number with dtype code `code` at address + i stride (bytes), for i < n, n >= 1. Writes out.
+
+    One loop for each code, chosen by a switch outside of it.
+    """
+
+    def codegen(context, builder, sig, args):
+        _, code_, address_, stride_, n_, out_ = args
+        done = builder.append_basic_block("cast")
+        switch = builder.switch(code_, done)
+        for number in CODES:
+            block = builder.append_basic_block(f"code{number}")
+            switch.add_case(I64(number), block)
+            builder.position_at_end(block)
+            integer = ir.IntType(NUMBERS[number % SWAPPED][0])
+
+            def body(i, values, number=number, integer=integer):
+                where = builder.add(address_, builder.mul(i, stride_))
+                raw = builder.load(builder.inttoptr(where, integer.as_pointer()))
+                raw.align = 1
+                builder.store(decode(builder, raw, number, spec.dtype), builder.gep(out_, [i]))
+                return values
+
+            emit_loop(builder, n_, body)
+            builder.branch(done)
+        builder.position_at_end(done)
+        return context.get_dummy_value()
+
+    return types.void(spec, types.int64, types.int64, types.int64, types.int64, out), codegen
+
+
+def emit_loop(builder, n, body):
+    """`for i in range(n): body(i)` for n >= 1."""
+    from .tile import loop
+
+    loop(builder, n, [], lambda i, values: body(i, values) or [])
+
+
+@intrinsic
+def transpose_rows(typingctx, spec, addresses, shift, out, out_stride):
+    """out[j, :] = column j of `lanes` rows that start at addresses[i] + shift bytes; native dtype, contiguous.
+
+    Writes out; returns zeros, or NaN in a lane where a number was not finite.
+    """
+    dtype = spec.dtype
+
+    def codegen(context, builder, sig, args):
+        _, addresses_, shift_, out_, stride = args
+        rows, bad = [], constant(dtype, 0)
+        for i in range(Vec(dtype).lanes):
+            where = builder.add(builder.load(builder.gep(addresses_, [I64(i)])), shift_)
+            rows.append(load_at(builder, builder.inttoptr(where, scalar_ir(dtype).as_pointer()), dtype))
+            bad = fmuladd(builder, dtype, rows[-1], constant(dtype, 0), bad)
+        for j, column in enumerate(transposed(builder, rows)):
+            store_at(builder, column, builder.gep(out_, [builder.mul(stride, I64(j))]))
+        return bad
+
+    return Vec(dtype)(spec, addresses, types.int64, out, types.int64), codegen
+
+
+@inner
+def row_number(step, k):
+    """The row of the user's matrix that is sample k of this chunk."""
+    if step.rows == 0:
+        return step.first + k
+    return index_pointer(step.rows)[step.first + k]
+
+
+@kernel
+def gather(spec, op, step, first, last):
+    """Registers first..last of the samples, from source number op.source, into panels. Writes op.a.
+
+    Lanes beyond the last row become zeros, so that they stay finite through the network. Raises step.bad_input if
+    there is a NaN or an infinity.
+    """
+    L, V, P = lanes_of(spec), vectors_of(spec), panel_of(spec)
+    source = source_at(step.sources, op.source)
+    size = itemsize_of(spec)
+    is_plain = source.code == (0 if size == 4 else 1) and source.column_stride == size
+    a, staging, addresses = pointer(spec, op.a), pointer(spec, step.scratch), index_pointer(step.scratch + L * L * size)
+    bad = splat(spec, 0.0)
+    for r in range(first, last):
+        n_rows = min(L, step.n_rows - r * L)
+        out = offset(a, r // V * op.a_stride + r % V * L)
+        for i in range(n_rows):
+            addresses[i] = source.address + row_number(step, r * L + i) * source.row_stride
+        if is_plain and n_rows == L and r * L + AHEAD + L <= step.n_rows:
+            for i in range(L):
+                ahead = source.address + row_number(step, r * L + AHEAD + i) * source.row_stride
+                for j in range(0, op.n_out * size, 64):
+                    prefetch(ahead + j)
+        n_whole = op.n_out // L * L if is_plain and n_rows == L else 0
+        for j in range(0, n_whole, L):
+            bad = bad + transpose_rows(spec, addresses, j * size, offset(out, j * P), P)
+        for j in range(n_whole, op.n_out, L):
+            for k in range(0, L * L, L):
+                store(staging, k, splat(spec, 0.0))
+            n_columns = min(L, op.n_out - j)
+            for i in range(n_rows):
+                cast_row(spec, source.code, addresses[i] + j * source.column_stride, source.column_stride, n_columns, offset(staging, i * L))
+                bad = bad + load(staging, i * L) * 0.0
+            if n_columns == L:
+                transpose(staging, L, offset(out, j * P), P)
+            else:
+                for q in range(n_columns):
+                    for i in range(L):
+                        out[(j + q) * P + i] = staging[i * L + q]
+    if not hsum(bad) == 0.0:
+        index_pointer(step.bad_input)[0] = 1
+
+
+@kernel
+def sample_weights(spec, op, step, first, last):
+    """Weight of each sample over the sum of the update's weights; 0 in lanes beyond the last row. Writes op.a.
+
+    Without weights (source code -1) each sample counts the same.
+    """
+    L = lanes_of(spec)
+    a = pointer(spec, op.a)
+    source = source_at(step.sources, op.source)
+    for r in range(first, last):
+        n_rows = min(L, step.n_rows - r * L)
+        if source.code < 0:
+            store(a, r * L, select(first_lanes(spec, n_rows), splat(spec, step.inverse_weight), 0.0))
+        else:
+            store(a, r * L, splat(spec, 0.0))
+            for i in range(n_rows):
+                weights = source.address + row_number(step, r * L + i) * source.row_stride
+                cast_row(spec, source.code, weights, source.column_stride, 1, offset(a, r * L + i))
+            store(a, r * L, load(a, r * L) * step.inverse_weight)

@@ -1,0 +1,140 @@
+"""What a kernel is told: plain structures of integers and floats that Python fills and compiled code reads.
+
+Addresses are bytes in int64; strides of activations and weights count elements, strides of a user's arrays count bytes.
+Layouts (P = panel, see `target.Shape`):
+
+    activations and errors   [samples / P][features, padded][P]
+    weights and their state  [outputs / P][inputs, padded][P]
+    errors, transposed       [outputs / P][samples][P]
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+I64 = ir.IntType(64)
+
+
+def record(**fields: str) -> np.dtype:
+    """A structured dtype from names to "i8" or "f8"."""
+    return np.dtype(list(fields.items()), align=True)
+
+
+# One operation of a network and where its data lie.
+OPERATION = record(
+    n_in="i8",
+    n_out="i8",
+    x="i8",  # input activations, and elements from one panel to the next
+    x_stride="i8",
+    x_z="i8",  # the input before its activation, 0 where the derivative does not need it
+    e_x="i8",  # error of the input, 0 where nobody asks for it
+    a="i8",  # output activations
+    a_stride="i8",
+    z="i8",  # the output before its activation (norms: the normalised input), 0 where not needed
+    e_a="i8",  # error of the output
+    skip="i8",  # residual: the input of the block, and its error
+    e_skip="i8",
+    accumulates="i8",  # the error of the input has another part already
+    w="i8",
+    w_stride="i8",  # elements from one panel of outputs to the next
+    n_weights="i8",  # elements of w
+    b="i8",
+    n_biases="i8",
+    decays="i8",  # l1 and l2 apply to w
+    t="i8",  # error of the output, transposed
+    t_stride="i8",
+    by_lanes="i8",  # gradient tiles are summed over lanes: one side is narrow
+    source="i8",  # gather: 0 X, 1 y, 2 sample weights
+    constants="i8",  # float64 fields of the operation's component
+    mean="i8",  # norms: statistics of the batch, and the running ones
+    inverse_deviation="i8",
+    running_mean="i8",
+    running_variance="i8",
+    partials="i8",  # float64 pairs (penalty, squared norm), one for each unit of work
+    index="i8",
+    rate="f8",  # dropout
+    eps="f8",
+    momentum="f8",
+    coefficients="i8",  # loss: float64 weight of each output
+    labels="i8",  # loss: the target is one column of class codes
+    target_low="f8",  # loss: the target of a class that a row does not belong to
+)
+
+# What changes from step to step; each worker has its own.
+STEP = record(
+    n_rows="i8",
+    n_registers="i8",
+    first="i8",  # index of the first row in `rows`, or the row itself
+    rows="i8",  # int64 row numbers, 0 for natural order
+    position="i8",  # samples of this update before this chunk
+    count="i8",  # updates done, counting this one
+    lr="f8",
+    inverse_weight="f8",  # 1 / sum of the sample weights of this update
+    training="i8",  # 1: dropout and statistics of the batch; 2: statistics of the batch only; 0: neither
+    seed="i8",
+    scratch="i8",
+    sources="i8",
+    job="i8",
+    row_stride="i8",  # elements between parameters, gradients and each slot
+    rule_constants="i8",
+    l1="f8",
+    l2="f8",
+    clip_value="f8",
+    scale="f8",  # what clipping by norm multiplies gradients with
+    loss_partials="i8",
+    bad_input="i8",  # address of the flag that gather raises
+    out="i8",  # prediction: (n_rows, n_out) row-major
+    n_out="i8",
+)
+
+# Where a user's matrix lies. `kind` is the dtype code of `fastprop.checks`; CSR has `indices` and `indptr`.
+SOURCE = record(
+    address="i8", row_stride="i8", column_stride="i8", code="i8", n_columns="i8",
+    indices="i8", indices_code="i8", indptr="i8", indptr_code="i8",
+)  # fmt: skip
+
+# A kernel to call, on which operation, and how its work is shared: stripes of `units`, or of samples where units = 0,
+# or everything to everybody where units = -1. `sync`: wait for all workers before it.
+INSTRUCTION = record(kernel="i8", operation="i8", units="i8", sync="i8")
+
+# A chunk of rows to train on, and what came of it.
+CHUNK = record(
+    first="i8", n_rows="i8", position="i8", is_last="i8", count="i8", lr="f8", inverse_weight="f8", loss="f8", penalty="f8"
+)  # fmt: skip
+
+# A run of chunks.
+JOB = record(
+    operations="i8", rows_program="i8", n_rows_program="i8", weights_program="i8", n_weights_program="i8",
+    finish_program="i8", n_finish_program="i8", chunks="i8", first_chunk="i8", last_chunk="i8", done="i8",
+    steps="i8", row_block="i8", sync="i8", bad_input="i8", status="i8", lanes="i8", vectors="i8", loss_partials="i8",
+    unit_partials="i8", n_unit_partials="i8", is_regularised="i8",
+)  # fmt: skip
+
+OK, BAD_INPUT, DIVERGED = 0, 1, 2  # JOB.status
+
+Operation, Step, Source, Instruction, Chunk, Job = map(
+    numba.from_dtype, (OPERATION, STEP, SOURCE, INSTRUCTION, CHUNK, JOB)
+)
+
+
+def reader(kind: types.Record):
+    """An intrinsic: the record number `index` of the array of `kind` at an integer address."""
+
+    @intrinsic
+    def at(typingctx, address, index):
+        def codegen(context, builder, sig, args):
+            where = builder.add(args[0], builder.mul(args[1], I64(kind.size)))
+            return builder.inttoptr(where, context.get_value_type(kind))
+
+        return kind(types.int64, types.int64), codegen
+
+    return at
+
+
+operation_at, step_at, source_at, instruction_at, chunk_at, job_at = map(
+    reader, (Operation, Step, Source, Instruction, Chunk, Job)
+)

@@ -1,0 +1,119 @@
+"""A run of chunks: what every worker executes. One compiled loop for all networks.
+
+    for each chunk of rows:
+        rows      gather, forward, loss, backward; each worker a stripe of samples
+        barrier   the loss is checked: NaN or infinity stops before anything is changed
+        weights   gradients and update, each worker a stripe of tiles
+        barrier
+        finish    after the last chunk of an update whose gradients were stored: clip, update
+
+A program is an array of instructions, each a kernel's address and an operation; see `records`.
+"""
+
+from __future__ import annotations
+
+import math
+
+from .jit import cached, inner, invoke
+from .records import BAD_INPUT, DIVERGED, OK, chunk_at, instruction_at, job_at, operation_at, step_at
+from .simd import double_pointer, index_pointer
+from .sync import barrier, flush_denormals, restore_mode
+
+
+@inner
+def stripe(n, worker, n_workers, grain):
+    """The part of range(n) that belongs to `worker`: whole grains, as even as can be."""
+    grains = (n + grain - 1) // grain
+    return min(n, grains * worker // n_workers * grain), min(n, grains * (worker + 1) // n_workers * grain)
+
+
+@inner
+def execute(job, step, program, n_instructions, block, worker, n_workers, phase):
+    """Run a program, `block` registers of samples at a time, so that they stay in the cache; returns the barrier's phase.
+
+    A program with barriers inside must run in one block.
+    """
+    # Whole panels for a worker if there are enough, else registers: the order of every sum is the same.
+    n = step.n_registers
+    grain = job.vectors if n >= 4 * n_workers * job.vectors else 1
+    first_row, end = stripe(n, worker, n_workers, grain)
+    while True:
+        last_row = min(first_row + block, end)
+        for k in range(n_instructions):
+            instruction = instruction_at(program, k)
+            first, last = first_row, last_row
+            if instruction.sync:
+                phase = barrier(job.sync, n_workers, phase)
+            if instruction.units > 0:
+                first, last = stripe(instruction.units, worker, n_workers, 1)
+            elif instruction.units < 0:
+                first, last = 0, 1
+            if first < last:
+                invoke(instruction.kernel, operation_at(job.operations, instruction.operation), step, first, last)
+        first_row = last_row
+        if first_row >= end:
+            return phase
+
+
+@inner
+def take(step, chunk, lanes):
+    """Make `chunk` the one that `step` tells kernels about."""
+    step.n_rows = chunk.n_rows
+    step.n_registers = (chunk.n_rows + lanes - 1) // lanes
+    step.first = chunk.first
+    step.position = chunk.position
+    step.count = chunk.count
+    step.lr = chunk.lr
+    step.inverse_weight = chunk.inverse_weight
+
+
+@inner
+def sum_of(address, n, stride):
+    """The sum, in order, of n float64 numbers `stride` apart."""
+    total, p = 0.0, double_pointer(address)
+    for k in range(n):
+        total += p[k * stride]
+    return total
+
+
+def run(address, worker, n_workers):
+    """Train on (or evaluate, or predict) chunks job.first_chunk to job.last_chunk of the job at `address`.
+
+    Every worker makes this call with its own number; all take the same decisions from the same numbers. Worker 0 writes
+    the losses of chunks, job.done (the number of chunks that were completed) and job.status.
+    """
+    job = job_at(address, 0)
+    step = step_at(job.steps, worker)
+    mode = flush_denormals()
+    phase, status = 1, OK
+    c = job.first_chunk
+    while c < job.last_chunk:
+        chunk = chunk_at(job.chunks, c)
+        take(step, chunk, job.lanes)
+        phase = barrier(job.sync, n_workers, phase)
+        phase = execute(job, step, job.rows_program, job.n_rows_program, job.row_block, worker, n_workers, phase)
+        phase = barrier(job.sync, n_workers, phase)
+        loss = sum_of(job.loss_partials, step.n_registers, 1)
+        if index_pointer(job.bad_input)[0]:
+            status = BAD_INPUT
+            break
+        if not math.isfinite(loss):
+            status = DIVERGED
+            break
+        phase = execute(job, step, job.weights_program, job.n_weights_program, step.n_registers, worker, n_workers, phase)
+        if chunk.is_last:
+            phase = execute(job, step, job.finish_program, job.n_finish_program, step.n_registers, worker, n_workers, phase)
+        if job.is_regularised and chunk.is_last:
+            phase = barrier(job.sync, n_workers, phase)
+            if worker == 0:
+                chunk.penalty = sum_of(job.unit_partials, job.n_unit_partials, 2)
+        if worker == 0:
+            chunk.loss = loss
+        c += 1
+    if worker == 0:
+        job.done = c
+        job.status = status
+    restore_mode(mode)
+
+
+run_chunks = cached(run, nogil=True)

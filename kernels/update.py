@@ -1,0 +1,176 @@
+"""From a gradient to new parameters: penalties, clipping, the update rule.
+
+Parameters, gradients and the rule's slots are rows of one array, `step.row_stride` elements apart:
+
+    0 parameters    1 gradients    2, 3, ... slots
+
+Order: l1 and l2, clip_value, clip_norm, the rule with its weight decay.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numba.core import types
+from numba.extending import intrinsic
+
+from .jit import component, inner, kernel
+from .simd import (
+    I1, I64, Vec, double_pointer, hsum, lanes_of, load, load_at, offset, pointer, splat, store, store_at,
+)  # fmt: skip
+
+class Accumulate(NamedTuple):
+    """Not a rule: adds the gradient to the one that is stored, and leaves the parameters alone."""
+
+    n_slots = 1
+    component_kind = "optimizer"
+
+    def update(self, w, g, slots, lr, t):
+        return w, (slots[0] + g,)
+
+
+BLOCK = 8192  # parameters of one unit of work where gradients are stored: 32 KB
+
+
+def first_slot(spec):
+    """The row of the first slot; `Accumulate` has the gradients themselves as its slot."""
+    return 1 if spec.classes[0] is Accumulate else 2
+
+
+@intrinsic
+def is_rule(typingctx, spec):
+    """Whether the kernel updates parameters, and does not only store gradients: a constant."""
+    value = spec.classes[0] is not Accumulate
+    return types.boolean(spec), lambda context, builder, sig, args: I1(value)
+
+
+@intrinsic
+def load_slots(typingctx, spec, p, stride, i):
+    """The tuple of the rule's slots of the parameters p[i : i + lanes]; None if it has none."""
+    n = spec.classes[0].n_slots
+    kind = types.UniTuple(Vec(spec.dtype), n) if n else types.none  # Numba cannot pass an empty tuple
+
+    def codegen(context, builder, sig, args):
+        _, base, stride_, at = args
+        if not n:
+            return context.get_dummy_value()
+        rows = [builder.mul(stride_, I64(first_slot(spec) + k)) for k in range(n)]
+        values = [load_at(builder, builder.gep(base, [builder.add(at, row)]), spec.dtype) for row in rows]
+        return context.make_tuple(builder, kind, values)
+
+    return kind(spec, p, types.int64, types.int64), codegen
+
+
+@intrinsic
+def store_slots(typingctx, spec, p, stride, i, slots):
+    """Write the tuple of the rule's slots of the parameters p[i : i + lanes]."""
+    n = spec.classes[0].n_slots
+    if isinstance(slots, types.BaseTuple) and len(slots) != n or n and not isinstance(slots, types.BaseTuple):
+        raise TypeError(f"update of {spec.classes[0].__name__} must return w and a tuple of n_slots = {n} slots, got {slots}")
+
+    def codegen(context, builder, sig, args):
+        _, base, stride_, at, values = args
+        for k in range(n):
+            row = builder.mul(stride_, I64(first_slot(spec) + k))
+            store_at(builder, builder.extract_value(values, k), builder.gep(base, [builder.add(at, row)]))
+        return context.get_dummy_value()
+
+    return types.void(spec, p, types.int64, types.int64, slots), codegen
+
+
+@inner
+def apply_rule(spec, rule, clock, step, parameters, gradient, n):
+    """w, slots = rule.update(w, g, slots) for n parameters; n is a multiple of the lanes. Writes parameters and slots."""
+    for k in range(0, n, lanes_of(spec)):
+        slots = load_slots(spec, parameters, step.row_stride, k)
+        w, slots = rule.update(load(parameters, k), load(gradient, k), slots, step.lr, clock)
+        store(parameters, k, w)
+        store_slots(spec, parameters, step.row_stride, k, slots)
+
+
+@inner
+def clip(spec, step, gradient, n):
+    """Bound n numbers of the gradient by clip_value. Writes gradient."""
+    if step.clip_value < math.inf:
+        for k in range(0, n, lanes_of(spec)):
+            store(gradient, k, max(min(load(gradient, k), step.clip_value), -step.clip_value))
+
+
+@inner
+def regularise(spec, op, step, weights, gradient, n, unit):
+    """Add l2 w + l1 sign(w) to the gradient of n weights. Writes gradient and op.partials.
+
+    The penalty, l2 / 2 |w|^2 + l1 |w|_1, goes to op.partials[2 unit]: units are the same for any number of workers, so
+    the sum over them is too.
+    """
+    if step.l1 == 0.0 and step.l2 == 0.0:
+        return
+    squares, magnitudes = splat(spec, 0.0), splat(spec, 0.0)
+    for k in range(0, n, lanes_of(spec)):
+        w = load(weights, k)
+        sign = np.where(w > 0.0, splat(spec, 1.0), np.where(w < 0.0, splat(spec, -1.0), 0.0))
+        store(gradient, k, load(gradient, k) + step.l2 * w + step.l1 * sign)
+        squares = squares + w * w
+        magnitudes = magnitudes + abs(w)
+    double_pointer(op.partials)[2 * unit] = 0.5 * step.l2 * hsum(squares) + step.l1 * hsum(magnitudes)
+
+
+@inner
+def block_of(op, unit):
+    """Unit number `unit` of an operation's stored gradients: (offset from op.w, length, whether they are weights)."""
+    n_blocks = (op.n_weights + BLOCK - 1) // BLOCK
+    start, n, weights = unit * BLOCK, op.n_weights, True
+    if unit >= n_blocks:
+        start, n, weights = (unit - n_blocks) * BLOCK, op.n_biases, False
+    return start, min(BLOCK, n - start), weights
+
+
+@kernel
+def finish_gradients(spec, op, step, first, last):
+    """Penalties and clip_value on the stored gradients of units first..last. Writes gradients and op.partials.
+
+    The squared norm of what results goes to op.partials[2 unit + 1].
+    """
+    for unit in range(first, last):
+        start, n, weights = block_of(op, unit)
+        p = offset(pointer(spec, op.w if weights else op.b), start)
+        g = offset(p, step.row_stride)
+        if weights and op.decays:
+            regularise(spec, op, step, p, g, n, unit)
+        clip(spec, step, g, n)
+        squares = splat(spec, 0.0)
+        for k in range(0, n, lanes_of(spec)):
+            squares = squares + load(g, k) * load(g, k)
+        double_pointer(op.partials)[2 * unit + 1] = hsum(squares)
+
+
+@kernel
+def clip_norm(spec, op, step, first, last):
+    """step.scale = min(1, clip_norm / |gradient|), by every worker for itself: op.rate holds clip_norm.
+
+    The squared norms of all units are added in their order.
+    """
+    total, partials = 0.0, double_pointer(op.partials)
+    for unit in range(op.n_in):
+        total += partials[2 * unit + 1]
+    norm = math.sqrt(total)
+    step.scale = op.rate / norm if norm > op.rate else 1.0
+
+
+@kernel
+def stored_update(spec, op, step, first, last):
+    """The rule on the stored gradients of units first..last. Writes parameters and slots, and zeroes the gradients."""
+    rule = component(spec, 0, step.rule_constants)
+    clock = rule.clock(float(step.count))
+    for unit in range(first, last):
+        start, n, weights = block_of(op, unit)
+        p = offset(pointer(spec, op.w if weights else op.b), start)
+        g = offset(p, step.row_stride)
+        if step.scale != 1.0:
+            for k in range(0, n, lanes_of(spec)):
+                store(g, k, load(g, k) * step.scale)
+        apply_rule(spec, rule, clock, step, p, g, n)
+        for k in range(0, n, lanes_of(spec)):
+            store(g, k, splat(spec, 0.0))
