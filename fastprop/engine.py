@@ -214,9 +214,10 @@ class Engine:
         self._gather()
         for op in self.plan.operations:
             self._forward(op)
-        if self.recipe.mode == "predict":
+        if not self.trains:
             out = self.plan.output
-            self._call(rowwise.emit, self._extra(3, x=self.a[-1], x_stride=self.stride(out.n), n_in=out.n))
+            self._call(rowwise.emit, self._extra(4, x=self.a[-1], x_stride=self.stride(out.n), n_in=out.n))
+        if self.recipe.mode == "predict":
             return
         self._loss()
         if self.trains:
@@ -261,7 +262,7 @@ class Engine:
         operation = self._extra(
             3, n_in=out.n, x=self.a[-1], x_stride=self.stride(out.n), e_x=self.e[-1], a=self.y, a_stride=self.stride(self._n_targets),
             w=self.weights, constants=self._floats(loss), coefficients=self._floats(self.recipe.coefficients),
-            labels=self._labels, target_low=loss.target_low, rate=getattr(loss, "label_smoothing", 0.0),
+            labels=(2 if out.n == 1 else 1) if self._labels else 0, target_low=loss.target_low, rate=getattr(loss, "label_smoothing", 0.0),
         )  # fmt: skip
         if loss.across_outputs:
             self._call(loss_rows.cross_entropy, operation)
@@ -398,13 +399,23 @@ class Engine:
 
     def bind(self, X: Any, y: Any = None, weights: np.ndarray | None = None) -> None:
         """Point the programs to the data: `checks.Matrix` for X and y, a float64 vector or None for weights."""
-        self._data = X, y, weights  # keeps them alive
+        self.data = X, y, weights  # keeps them alive
         self.sources[0] = X.source
         if y is not None:
             self.sources[1] = y.source
         self.sources[2] = (0, 0, 0, -1, 1, 0, 0, 0, 0)
         if weights is not None:
             self.sources[2] = (weights.ctypes.data, weights.strides[0], 8, 1, 1, 0, 0, 0, 0)
+
+    def release(self) -> None:
+        """Forget the data."""
+        self.data = self._rows = self._out = self.chunks = None
+
+    def n_workers_for(self, chunks: np.ndarray) -> int:
+        """Workers that pay for one pass over these chunks: not below some 100 us of work."""
+        rows = int(chunks["n_rows"].sum())
+        work = rows * 2 * sum(op.x.n * op.out.n for op in self.plan.operations if op.is_dense)
+        return len(self.steps) if work > 1e7 else 1
 
     def set_rows(self, rows: np.ndarray | None) -> None:
         """The rows that chunks count in: int64 row numbers, or None for the rows themselves."""
@@ -425,9 +436,13 @@ class Engine:
         """Set the job to chunks first..last; returns the address that workers call `run_chunks` with."""
         job = self.job[0]
         job["first_chunk"], job["last_chunk"], job["status"] = first, last, records.OK
-        self.sync[0] = 0
+        self.sync[:] = 0
         self.bad_input[0] = 0
         return self._address
+
+    def abort(self) -> None:
+        """Call off workers that wait for a run to start."""
+        self.sync[8] = 1
 
     def run(self, first: int, last: int) -> int:
         """Run chunks first..last on this thread; returns the status."""

@@ -54,6 +54,11 @@ class Operation:
     index: int = 0
 
     @property
+    def key(self) -> str:
+        """The layer in names of arrays: "layers.0", "layers.2.layers.1"."""
+        return self.name.replace("[", ".").replace("]", "")
+
+    @property
     def is_dense(self) -> bool:
         return self.kind == "dense"
 
@@ -72,6 +77,8 @@ class Plan:
     n_features : int
     dtype : str
         "float32" or "float64".
+    linear_output : bool
+        Whether the loss applies the last activation.
 
     Attributes
     ----------
@@ -93,6 +100,7 @@ class Plan:
     layers: Sequence[Layer]
     n_features: int
     dtype: str
+    linear_output: bool = False
     operations: list[Operation] = field(default_factory=list)
     values: list[Value] = field(default_factory=list)
     row_length: int = 0
@@ -166,7 +174,7 @@ class Plan:
 
     def _add_dense(self, layer: Dense, x: Value, name: str) -> Value:
         shape, activation = self.shape, layer.activation
-        if isinstance(activation, Softmax):  # the loss applies it
+        if isinstance(activation, Softmax) or (self.linear_output and layer is self.layers[-1]):  # the loss applies it
             activation = Identity()
         out = self._value(layer.units, activation=activation)
         w_stride = shape.pad(x.n) * shape.panel
@@ -222,6 +230,12 @@ class Plan:
         panels = self._panels(op, row)[:, : op.x.n]
         W = panels.transpose(1, 0, 2).reshape(op.x.n, -1)[:, : op.out.n]
         return np.ascontiguousarray(W), b
+
+    @staticmethod
+    def statistics_of(op: Operation, statistics: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Views of the running mean and variance of a batch norm."""
+        start, n = op.statistics, op.out.n
+        return statistics[start : start + n], statistics[start + n : start + 2 * n]
 
     def _panels(self, op: Operation, row: np.ndarray) -> np.ndarray:
         return row[op.w : op.w + op.n_weights].reshape(-1, self.shape.pad(op.x.n), self.shape.panel)

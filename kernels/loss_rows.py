@@ -17,7 +17,7 @@ from .simd import double_pointer, hsum, lanes_of, load, panel_of, pointer, splat
 def target_of(spec, op, y, at, o):
     """The target of output o: its column, or from the row's class code 1 for the class and op.target_low for others."""
     if op.labels:
-        return np.where(load(y, at) == float(o), splat(spec, 1.0), op.target_low)
+        return np.where(load(y, at) == float(o + op.labels - 1), splat(spec, 1.0), op.target_low)
     return load(y, at + o * panel_of(spec))
 
 

@@ -60,7 +60,7 @@ OPERATION = record(
     eps="f8",
     momentum="f8",
     coefficients="i8",  # loss: float64 weight of each output
-    labels="i8",  # loss: the target is one column of class codes
+    labels="i8",  # loss: 0 for targets as they are; else they are class codes, and output 0 is class `labels` - 1
     target_low="f8",  # loss: the target of a class that a row does not belong to
 )
 

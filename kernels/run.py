@@ -17,7 +17,7 @@ import math
 from .jit import cached, inner, invoke
 from .records import BAD_INPUT, DIVERGED, OK, chunk_at, instruction_at, job_at, operation_at, step_at
 from .simd import double_pointer, index_pointer
-from .sync import barrier, flush_denormals, restore_mode
+from .sync import barrier, flush_denormals, rendezvous, restore_mode
 
 
 @inner
@@ -84,8 +84,10 @@ def run(address, worker, n_workers):
     """
     job = job_at(address, 0)
     step = step_at(job.steps, worker)
+    if not rendezvous(job.sync, n_workers):
+        return
     mode = flush_denormals()
-    phase, status = 1, OK
+    phase, status = 2, OK
     c = job.first_chunk
     while c < job.last_chunk:
         chunk = chunk_at(job.chunks, c)

@@ -391,6 +391,27 @@ for python, llvm_name in (("lt", "<"), ("le", "<="), ("gt", ">"), ("ge", ">="), 
     )
 define_operator(operator.ne, lambda b, x, y: b.fcmp_unordered("!=", x, y), lambda vec: Mask(vec.lanes))
 
+
+@infer_global(operator.pow)
+class PowerTemplate(AbstractTemplate):
+    """A register to a literal whole power, 0 to 16."""
+
+    def generic(self, args, kws):
+        if len(args) == 2 and isinstance(args[0], Vec) and isinstance(args[1], types.IntegerLiteral):
+            if 0 <= args[1].literal_value <= 16:
+                return signature(args[0], *args)
+
+
+@lower_builtin(operator.pow, Vec, types.IntegerLiteral)
+def lower_power(context, builder, sig, args):
+    n, square, product = sig.args[1].literal_value, args[0], constant(sig.args[0].dtype, 1)
+    while n:
+        product = builder.fmul(product, square, flags=FLAGS) if n & 1 else product
+        n >>= 1
+        square = builder.fmul(square, square, flags=FLAGS) if n else square
+    return product
+
+
 for op, method in ((operator.and_, "and_"), (operator.or_, "or_")):
 
     @infer_global(op)

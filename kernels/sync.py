@@ -64,6 +64,25 @@ def barrier(address, n_workers, phase):
     return phase + 1
 
 
+ABORT = 64  # bytes from the barrier's counter to the flag that calls off a run, on a cache line of its own
+
+
+@inner
+def rendezvous(address, n_workers):
+    """The first barrier of a run, which the caller may call off; returns whether all have come.
+
+    An exception may hit the calling thread between waking its workers and joining them: they must not wait for ever.
+    """
+    if n_workers == 1:
+        return True
+    atomic_add(address, 1)
+    while atomic_load(address) < n_workers:
+        if atomic_load(address + ABORT):
+            return False
+        give_way()
+    return True
+
+
 def is_x86() -> bool:
     """Whether the machine has the SSE control register."""
     import platform

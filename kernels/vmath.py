@@ -138,14 +138,7 @@ class Emitter:
         return fmuladd(self.builder, self.dtype, self.value(x), self.value(y), self.value(z))
 
     def polynomial(self, x, coefficients):
-        """Horner's rule; a long polynomial as two in x^2, for half the latency (float64 erf 2.4 -> 1.5 ns)."""
-        if len(coefficients) > 6:
-            square = self.mul(x, x)
-            odd = self.polynomial_by_horner(square, coefficients[1::2])
-            return self.fma(odd, x, self.polynomial_by_horner(square, coefficients[::2]))
-        return self.polynomial_by_horner(x, coefficients)
-
-    def polynomial_by_horner(self, x, coefficients):
+        """By Horner's rule. (As two polynomials in x^2, half the latency, float64 exp gained 9 % and erf an error of 1 ULP.)"""
         return functools.reduce(lambda p, c: self.fma(p, x, c), reversed(coefficients))
 
     def choose(self, x, relation, y, yes, no):

@@ -1,0 +1,278 @@
+"""What a network is apart from training: checks of its layers against its loss, its arrays by name, its file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from . import files
+from .arguments import check_choice
+from .components import Description
+from .engine import Parameters
+from .errors import FileError
+from .initializers import generator, initial
+from .labels import classes_from_description, describe_classes
+from .layers import Dense, Layer, Residual, Softmax, layer_from_description
+from .losses import Loss, loss_from_description
+from .optimizers import optimizer_from_description
+from .plan import Operation, Plan
+
+if TYPE_CHECKING:
+    from .network import Network
+
+Pair: TypeAlias = tuple[np.ndarray, np.ndarray | None]
+
+# ---- checks -------------------------------------------------------------------------------------------------------
+
+
+def check_seed(seed: Any) -> int:
+    """A whole number >= 0."""
+    if isinstance(seed, bool) or not hasattr(seed, "__index__"):
+        raise TypeError(f"seed must be an integer, got {seed!r}")
+    if not 0 <= int(seed) < 2**63:
+        raise ValueError(f"seed must be within 0..2^63-1, got {seed}")
+    return int(seed)
+
+
+def check_dtype(dtype: Any) -> str:
+    """ "float32" or "float64", from a name or a NumPy dtype."""
+    try:
+        name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
+    except TypeError:
+        name = repr(dtype)
+    return check_choice("dtype", name, ("float32", "float64"))
+
+
+def dense_layers(layers: Sequence[Layer]) -> list[Dense]:
+    """All Dense layers, those inside Residual included."""
+    found: list[Dense] = []
+    for layer in layers:
+        if isinstance(layer, Dense):
+            found.append(layer)
+        elif isinstance(layer, Residual):
+            found += dense_layers(layer.layers)
+    return found
+
+
+def activation_name(layer: Layer) -> str:
+    """The registered name of a Dense layer's activation."""
+    return layer.activation.component_name if isinstance(layer, Dense) else "identity"
+
+
+def check_output(layers: Sequence[Layer], loss: Loss) -> None:
+    """Refuse a last activation that the loss does not fit."""
+    last = layers[-1]
+    for layer in dense_layers(layers):
+        if isinstance(layer.activation, Softmax) and (layer is not last or loss.name != "cross_entropy"):
+            raise ValueError(
+                f"activation 'softmax' is for the last layer under loss='cross_entropy', which applies it; got it "
+                f"{'with loss ' + repr(loss.name) if layer is last else 'in an inner layer'}"
+            )
+    if loss.name == "cross_entropy" and activation_name(last) == "sigmoid":
+        raise ValueError("loss='cross_entropy' applies softmax to the outputs: drop the last activation 'sigmoid', or use 'bce'")
+
+
+def is_output_linear(layers: Sequence[Layer], loss: Loss) -> bool:
+    """Whether the loss applies the last activation: sigmoid under bce, softmax under cross_entropy."""
+    link = {"bce": "sigmoid", "cross_entropy": "softmax"}.get(loss.name)
+    return isinstance(layers[-1], Dense) and activation_name(layers[-1]) == link
+
+
+def check_width(loss: Loss, n_outputs: int) -> None:
+    """Refuse a number of outputs that the loss cannot use."""
+    if loss.name == "cross_entropy" and n_outputs < 2:
+        raise ValueError(
+            "loss='cross_entropy' needs an output for each class, the last layer has 1; for two classes use Dense(2), "
+            "or Dense(1) with loss='bce'"
+        )
+
+
+def check_sparse(layers: Sequence[Layer], matrix: Any, name: str) -> None:
+    """Refuse CSR where the first layer is not Dense."""
+    if matrix.is_sparse and not isinstance(layers[0], Dense):
+        raise TypeError(f"{name} is sparse, so the first layer must be Dense, got {type(layers[0]).__name__}")
+
+
+def n_outputs(layers: Sequence[Layer], n_features: int) -> int:
+    """Outputs of the network: the units of the last layer that has any, else its inputs."""
+    dense = [layer for layer in layers if isinstance(layer, Dense)]
+    return dense[-1].units if dense else n_features
+
+
+# ---- parameters ---------------------------------------------------------------------------------------------------
+
+
+def initial_parameters(plan: Plan, n_slots: int, seed: int) -> Parameters:
+    """Weights drawn by the layers' initialisers; norms with gamma 1, beta 0 and running variance 1."""
+    parameters = Parameters(plan, n_slots)
+    for k, op in enumerate(plan.parametric):
+        if op.is_dense:
+            layer, rng = op.layer, generator(seed, k)
+            assert isinstance(layer, Dense)
+            W = initial(layer.init, (op.x.n, op.out.n), activation_name(layer), rng, f"init of {op.name}")
+            b = initial(layer.bias_init, (op.out.n,), "identity", rng, f"bias_init of {op.name}")
+            plan.pack(op, parameters.rows[0], W, b if op.has_bias else None)
+        else:
+            plan.pack(op, parameters.rows[0], np.ones(op.out.n), np.zeros(op.out.n))
+        if op.kind == "batch_norm":
+            plan.statistics_of(op, parameters.statistics)[1][:] = 1.0
+    return parameters
+
+
+def check_pairs(weights: Any) -> list[Pair]:
+    """Weights as a list of pairs of finite float64 arrays."""
+    if not isinstance(weights, (list, tuple)) or not all(isinstance(p, (list, tuple)) and len(p) == 2 for p in weights):
+        raise TypeError("weights must be a list of pairs (W, b), as get_weights gives them")
+    pairs = []
+    for k, pair in enumerate(weights):
+        arrays = [None if a is None else np.asarray(a, dtype=np.float64) for a in pair]
+        if arrays[0] is None or any(a is not None and not np.isfinite(a).all() for a in arrays):
+            raise ValueError(f"weights[{k}] must be finite arrays")
+        pairs.append((arrays[0], arrays[1]))
+    if not pairs:
+        raise ValueError("weights must hold at least one pair (W, b)")
+    return pairs
+
+
+def n_features_of(pairs: list[Pair]) -> int:
+    """The inputs of a network with these weights."""
+    return int(pairs[0][0].shape[0])
+
+
+def expected_shapes(op: Operation) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
+    """The shapes of a pair of `get_weights`."""
+    if op.is_dense:
+        return (op.x.n, op.out.n), (op.out.n,) if op.has_bias else None
+    return (op.out.n,), (op.out.n,)
+
+
+def check_shapes(plan: Plan, pairs: list[Pair]) -> None:
+    """Refuse weights that do not fit the plan."""
+    if len(pairs) != len(plan.parametric):
+        raise ValueError(f"weights must hold {len(plan.parametric)} pairs, one for each Dense or norm layer, got {len(pairs)}")
+    for k, (op, pair) in enumerate(zip(plan.parametric, pairs, strict=True)):
+        got = tuple(None if a is None else a.shape for a in pair)
+        if got != expected_shapes(op):
+            raise ValueError(f"weights[{k}] ({op.name}) must have shapes {expected_shapes(op)}, got {got}")
+
+
+def named_arrays(plan: Plan, parameters: Parameters, row: int = 0) -> dict[str, np.ndarray]:
+    """Unpadded copies of a row of the parameters, and of the running statistics, by name."""
+    arrays: dict[str, np.ndarray] = {}
+    for op in plan.parametric:
+        names = ("W", "b") if op.is_dense else ("gamma", "beta")
+        for name, array in zip(names, plan.unpack(op, parameters.rows[row]), strict=True):
+            if array is not None:
+                arrays[f"{op.key}.{name}"] = array
+        if op.kind == "batch_norm" and row == 0:
+            mean, variance = plan.statistics_of(op, parameters.statistics)
+            arrays[f"{op.key}.running_mean"], arrays[f"{op.key}.running_variance"] = mean.copy(), variance.copy()
+    return arrays
+
+
+def set_named_arrays(plan: Plan, parameters: Parameters, arrays: Mapping[str, np.ndarray], row: int = 0) -> None:
+    """The reverse of `named_arrays`; a ValueError names what is missing, superfluous or of another shape."""
+    expected = named_arrays(plan, parameters, row)
+    if set(arrays) != set(expected):
+        odd = sorted(set(arrays) ^ set(expected))
+        raise ValueError(f"arrays do not fit the network: {', '.join(odd[:5])} {'is' if len(odd) == 1 else 'are'} missing or unknown")
+    for name, array in arrays.items():
+        if array.shape != expected[name].shape:
+            raise ValueError(f"array {name!r} must have shape {expected[name].shape}, got {array.shape}")
+        if not np.isfinite(array).all():
+            raise ValueError(f"array {name!r} is not finite")
+    for op in plan.parametric:
+        names = ("W", "b") if op.is_dense else ("gamma", "beta")
+        W, b = (arrays.get(f"{op.key}.{name}") for name in names)
+        assert W is not None
+        plan.pack(op, parameters.rows[row], W, b)
+        if op.kind == "batch_norm" and row == 0:
+            mean, variance = plan.statistics_of(op, parameters.statistics)
+            mean[:], variance[:] = arrays[f"{op.key}.running_mean"], arrays[f"{op.key}.running_variance"]
+
+
+def portable(plan: Plan, parameters: Parameters) -> dict[str, Any]:
+    """Everything that training changes, without the pads of this machine's registers; for pickle."""
+    slots = [named_arrays(plan, parameters, row) for row in range(2, len(parameters.rows))]
+    return {"n_features": plan.n_features, "values": named_arrays(plan, parameters), "slots": slots, "count": parameters.count}
+
+
+def from_portable(net: Network, state: Mapping[str, Any]) -> tuple[Plan, Parameters]:
+    """The reverse of `portable`."""
+    plan = Plan(net.layers, state["n_features"], net.dtype, is_output_linear(net.layers, net.loss))
+    parameters = Parameters(plan, len(state["slots"]))
+    set_named_arrays(plan, parameters, state["values"])
+    for row, arrays in enumerate(state["slots"], 2):
+        set_named_arrays(plan, parameters, arrays, row)
+    parameters.count = state["count"]
+    return plan, parameters
+
+
+# ---- the file -----------------------------------------------------------------------------------------------------
+
+
+def describe(net: Network, extra: Mapping[str, Any]) -> Description:
+    """The network as JSON."""
+    return {
+        "layers": [layer.describe() for layer in net.layers],
+        "loss": net.loss.describe(),
+        "optimizer": net.optimizer.describe(),
+        "l1": net.l1, "l2": net.l2, "clip_norm": net.clip_norm, "clip_value": net.clip_value,
+        "seed": net.seed, "dtype": net.dtype, "n_features": net.n_features_,
+        "classes": describe_classes(net.classes_),
+        "one_dimensional": net._one_dimensional,
+        "feature_names": [str(n) for n in net.feature_names_in_] if hasattr(net, "feature_names_in_") else None,
+        "extra": dict(extra),
+    }  # fmt: skip
+
+
+def load(path: str | os.PathLike[str], custom: Mapping[str, Any] | None = None) -> Network:
+    """Read a network that `Network.save` wrote. Nothing in the file is executed.
+
+    Parameters
+    ----------
+    path : path-like
+    custom : dict of str to class or callable, optional
+        Your own activations, losses, optimizers and schedules by name, where they are not registered already.
+
+    Returns
+    -------
+    Network
+        The optimizer starts anew.
+
+    Raises
+    ------
+    FileError
+        If the file is damaged, truncated, foreign or of a newer version.
+    ValueError
+        If a class of your own is neither in `custom` nor registered; the message names it.
+    """
+    from .network import Network
+
+    description, arrays = files.read(path)
+    try:
+        layers = [layer_from_description(d, custom) for d in description["layers"]]
+        loss = loss_from_description(description["loss"], custom)
+        optimizer = optimizer_from_description(description["optimizer"], custom)
+        settings = {k: description[k] for k in ("l1", "l2", "clip_norm", "clip_value", "seed", "dtype")}
+        net = Network(layers, loss, optimizer, **settings)
+        plan = Plan(net.layers, description["n_features"], net.dtype, is_output_linear(net.layers, net.loss))
+        parameters = Parameters(plan, optimizer.rule().n_slots)
+        set_named_arrays(plan, parameters, arrays)
+        net._plan, net._parameters = plan, parameters
+        net.classes_ = classes_from_description(description["classes"])
+        net._one_dimensional = bool(description["one_dimensional"])
+        if description["feature_names"] is not None:
+            net.feature_names_in_ = np.array(description["feature_names"], dtype=object)
+        net.extra = dict(description["extra"])
+    except (KeyError, AttributeError, TypeError) as error:
+        raise FileError(f"cannot read {os.fspath(path)}: its description is damaged ({error!r})") from error
+    except ValueError as error:
+        if "custom" in str(error):
+            raise
+        raise FileError(f"cannot read {os.fspath(path)}: {error}") from error
+    return net
+

@@ -1,0 +1,536 @@
+"""`Network`: what a user holds."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import files, models
+from .arguments import check_bool, check_number, check_positive_int
+from .callbacks import check_callbacks, resolve_early_stopping
+from .checks import AnyMatrix, check_matrix
+from .engine import Engine, Recipe, chunks_of
+from .errors import DivergenceError
+from .kernels import records
+from .layers import Layer, check_layers
+from .losses import Loss, resolve_loss
+from .models import Pair
+from .optimizers import Optimizer, resolve_optimizer
+from .plan import Plan
+from .progress import progress_for
+from .summary import summary_table
+from .targets import Targets, combine_weights, decode, prepare_targets, probabilities
+from .threads import pool
+from .trainer import Settings, Trainer, bad_row_message, candidates
+from .validation import Rows, check_some_weight, score, split, validator
+
+MAX_ENGINES = 8  # kinds of engines kept for the next call
+RUN_CHUNKS = 16  # chunks between two looks for Ctrl-C
+PREDICT_ROWS = 1024  # rows of a chunk of prediction
+
+
+class Network:
+    """A feed-forward neural network.
+
+    Parameters
+    ----------
+    layers : list of layers
+        `fp.Dense`, `fp.Dropout`, `fp.BatchNorm`, `fp.LayerNorm`, `fp.Residual`.
+    loss : str or object of `fp.losses`, default "mse"
+    optimizer : str or optimizer, default "adam"
+    l1, l2 : float >= 0, default 0
+        Add l1 sum|W| and l2 / 2 sum W^2 over the weights of Dense layers to the training loss.
+    clip_norm : float > 0, optional
+        Scale the gradient of all parameters to this norm where its own is larger.
+    clip_value : float > 0, optional
+        Bound each number of the gradient.
+    seed : int, default 0
+        Of initial weights, shuffling, dropout and the validation split.
+    dtype : "float32" or "float64", default "float32"
+        Of parameters and arithmetic; X may have any.
+
+    Attributes
+    ----------
+    n_features_, n_outputs_ : int
+        Once built.
+    classes_ : ndarray or None
+        The sorted labels, for losses of classes.
+    feature_names_in_ : ndarray of str
+        If X was a data frame.
+    history_ : dict of lists
+        Of the last `fit`.
+    extra : dict
+        What `save` stored with the model.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.random.default_rng(0).normal(size=(200, 2))
+    >>> net = Network([Dense(16, activation="tanh"), Dense(1)], loss="bce")
+    >>> history = net.fit(X, X[:, 0] * X[:, 1] > 0, epochs=5, batch_size=20, progress=False)
+    >>> len(history["loss"])
+    5
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        loss: str | Loss = "mse",
+        optimizer: str | Optimizer = "adam",
+        l1: float = 0.0,
+        l2: float = 0.0,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+        seed: int = 0,
+        dtype: str = "float32",
+    ) -> None:
+        self.layers = check_layers(layers)
+        self.loss = resolve_loss(loss)
+        self.optimizer = resolve_optimizer(optimizer)
+        self.l1, self.l2 = check_number("l1", l1, 0.0), check_number("l2", l2, 0.0)
+        self.clip_norm = None if clip_norm is None else check_number("clip_norm", clip_norm, 0.0, inclusive="neither")
+        self.clip_value = None if clip_value is None else check_number("clip_value", clip_value, 0.0, inclusive="neither")
+        self.seed = models.check_seed(seed)
+        self.dtype = models.check_dtype(dtype)
+        self.classes_: np.ndarray | None = None
+        self.extra: dict[str, Any] = {}
+        self.epochs_done = 0
+        self._plan: Plan | None = None
+        self._one_dimensional = True
+        self._engines: dict[tuple, list[Engine]] = {}
+        models.check_output(self.layers, self.loss)
+
+    # ---- building -------------------------------------------------------------------------------------------------
+
+    @property
+    def is_built(self) -> bool:
+        """Whether the network knows its inputs and has weights."""
+        return self._plan is not None
+
+    def build(self, n_features: int, n_outputs: int | None = None) -> Network:
+        """Lay out and draw the parameters.
+
+        Parameters
+        ----------
+        n_features : int
+        n_outputs : int, optional
+            Checked against the last layer.
+
+        Returns
+        -------
+        Network
+            self.
+        """
+        if self._plan is not None:
+            raise ValueError(f"the network is built already, for {self._plan.n_features} features")
+        n_features = check_positive_int("n_features", n_features)
+        plan = Plan(self.layers, n_features, self.dtype, models.is_output_linear(self.layers, self.loss))
+        if n_outputs is not None and check_positive_int("n_outputs", n_outputs) != plan.output.n:
+            raise ValueError(f"n_outputs is {n_outputs}, but the last layer gives {plan.output.n}")
+        self.loss.coefficients(plan.output.n)
+        models.check_width(self.loss, plan.output.n)
+        self._parameters = models.initial_parameters(plan, self.optimizer.rule().n_slots, self.seed)
+        self._plan = plan
+        return self
+
+    @property
+    def n_features_(self) -> int:
+        """Inputs of the network."""
+        return self._built().n_features
+
+    @property
+    def n_outputs_(self) -> int:
+        """Outputs of the network."""
+        return self._built().output.n
+
+    def _built(self) -> Plan:
+        if self._plan is None:
+            raise ValueError("the network has no weights yet: call fit, partial_fit, build or set_weights first")
+        return self._plan
+
+    # ---- training -------------------------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        epochs: int = 10,
+        batch_size: int | None = 128,
+        shuffle: bool = True,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        validation_fraction: float = 0.0,
+        early_stopping: Any = None,
+        callbacks: Any = (),
+        accumulate: int = 1,
+        n_threads: int | None = None,
+        progress: Any = "auto",
+    ) -> dict[str, list[float]]:
+        """Train; a trained network goes on from its weights and optimizer state.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Any real dtype and strides, memory-mapped, CSR or a data frame; never copied whole.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Labels of any type for losses of classes, else numbers.
+        epochs : int, default 10
+        batch_size : int or None, default 128
+            Samples of an update; None takes all. 1 trains sample by sample. The last, smaller batch is trained too.
+        shuffle : bool, default True
+            Another order of rows in each epoch, by the seed.
+        sample_weight : array-like of shape (n_samples,), optional
+            The loss of an update is sum(w loss) / sum(w).
+        class_weight : "balanced" or dict of label to weight, optional
+            Multiplies `sample_weight`.
+        X_val, y_val : array-like, optional
+            Evaluated after each epoch.
+        validation_fraction : float in [0, 1), default 0
+            Part of X kept for validation instead, drawn by the seed; of each class alike for labels.
+        early_stopping : int or fp.EarlyStopping, optional
+            Stop after so many epochs without improvement and restore the best weights.
+        callbacks : object or sequence of objects, optional
+            With `on_epoch_end(net, epoch, logs)` or `on_step(net, step, logs)`; see `fastprop.callbacks`.
+        accumulate : int, default 1
+            Batches whose gradients make one update.
+        n_threads : int, optional
+            By default what is fastest, up to `fastprop.threads.limit`. The result does not depend on it.
+        progress : "auto" or bool, default "auto"
+            A progress bar; "auto" shows it in terminals and notebooks.
+
+        Returns
+        -------
+        dict of str to list of float
+            One number an epoch: loss (penalties included), lr, time (seconds since the start), val_loss and metrics.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument does not fit; the weights are as before.
+        DivergenceError
+            If the loss becomes NaN or infinite; the weights and the optimizer are as after the last good epoch.
+        KeyboardInterrupt
+            With the weights of the last completed update.
+        """
+        settings = Settings(
+            epochs=check_positive_int("epochs", epochs),
+            batch_size=check_positive_int("batch_size", batch_size, allow_none=True),
+            shuffle=check_bool("shuffle", shuffle),
+            seed=self.seed,
+            accumulate=check_positive_int("accumulate", accumulate),
+            n_threads=check_positive_int("n_threads", n_threads, allow_none=True),
+            early_stopping=resolve_early_stopping(early_stopping),
+            callbacks=check_callbacks(callbacks),
+        )
+        bar = progress_for(progress, settings.epochs)
+        with self._undone_on_error():
+            matrix, targets = self._check_data(X, y)
+            weights = combine_weights(sample_weight, class_weight, targets)
+            train, held_out = split(self, Rows(matrix, targets, weights), X_val, y_val, validation_fraction)
+            try:
+                self.history_ = self._train(train, settings, validator(self, held_out), bar)
+            finally:
+                bar.close()
+        self.epochs_done += len(self.history_["loss"])
+        return self.history_
+
+    def partial_fit(
+        self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None, batch_size: int | None = None
+    ) -> float:
+        """Train one pass over the rows in their order.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array-like of shape (n_samples,), optional
+        classes : array-like, optional
+            All labels there will be; needed in the first call, unless labels are integers within 0..n_outputs-1.
+        batch_size : int, optional
+            Samples of an update; by default all rows make one.
+
+        Returns
+        -------
+        float
+            The mean loss before the updates, penalties included.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `fit`.
+        DivergenceError
+            If the loss is NaN or infinite; that update is not made.
+        """
+        size = check_positive_int("batch_size", batch_size, allow_none=True)
+        with self._undone_on_error():
+            matrix, targets = self._check_data(X, y, classes, may_infer=False)
+            weights = combine_weights(sample_weight, None, targets)
+            settings = Settings(1, size, shuffle=False, seed=self.seed)
+            return self._train(Rows(matrix, targets, weights), settings, None, progress_for(False, 1))["loss"][0]
+
+    def _train(self, rows: Rows, settings: Settings, validate: Any, bar: Any) -> dict[str, list[float]]:
+        """Run a trainer on checked data."""
+        check_some_weight(rows.weights)
+        n_rows = rows.matrix.n_rows
+        batch = min(n_rows, settings.batch_size or n_rows)
+        if self._built().has_batch_norm and batch == 1:
+            raise ValueError("batch_size must be at least 2 with BatchNorm: one sample has no variance")
+        accumulates = settings.accumulate > 1 and batch < n_rows
+        bar.compiling("kernels")
+        with self._engine("train", batch, rows.targets, max(candidates(settings.n_threads)), accumulates) as engine:
+            engine.bind(rows.matrix, rows.targets.matrix, rows.weights)
+            return Trainer(self, engine, n_rows, rows.weights, settings, validate, bar).run()
+
+    def gradients(self, X: Any, y: Any, sample_weight: Any = None) -> tuple[float, list[Pair]]:
+        """The training loss of all rows as one batch, and its gradient; nothing is changed.
+
+        Dropout is off, batch norm takes the statistics of X; l1 and l2 count.
+
+        Returns
+        -------
+        loss : float
+        gradients : list of (dW, db)
+            In the order and shapes of `get_weights`.
+        """
+        plan = self._built()
+        matrix, targets = self._check_data(X, y)
+        weights = combine_weights(sample_weight, None, targets)
+        check_some_weight(weights)
+        with self._engine("store", matrix.n_rows, targets, 1) as engine:
+            engine.bind(matrix, targets.matrix, weights)
+            chunks = self._chunks(engine, matrix.n_rows, weights)
+            try:
+                self._run(engine, chunks)
+                row = self._parameters.rows[1]
+                pairs = [plan.unpack(op, row) for op in plan.parametric]
+            finally:
+                self._parameters.rows[1] = 0
+        loss = float(chunks["loss"].sum())
+        for op, (dW, _), (W, _) in zip(plan.parametric, pairs, self.get_weights(), strict=True):
+            if op.is_dense and (self.l1 or self.l2):
+                dW += self.l2 * W + self.l1 * np.sign(W)
+                loss += 0.5 * self.l2 * float(np.vdot(W, W)) + self.l1 * float(np.abs(W).sum())
+        return loss, pairs
+
+    # ---- using ----------------------------------------------------------------------------------------------------
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Labels for losses of classes, else numbers in the shape of y.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        """
+        return decode(self._raw(X), self.loss, self.classes_, self._one_dimensional)
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probabilities of the classes, shape (n_samples, n_classes); of each yes for several outputs of bce.
+
+        Raises
+        ------
+        ValueError
+            If the loss gives none.
+        """
+        return probabilities(self._raw(X), self.loss)
+
+    def _raw(self, X: Any) -> np.ndarray:
+        """The outputs before the link, shape (n_samples, n_outputs), in the network's dtype."""
+        plan = self._built()
+        matrix = self._check_x(X)
+        out = np.empty((matrix.n_rows, plan.output.n), self.dtype)
+        with self._engine("predict", min(matrix.n_rows, PREDICT_ROWS), None, candidates(None)[-1]) as engine:
+            engine.bind(matrix)
+            engine.set_out(out)
+            self._run(engine, self._chunks(engine, matrix.n_rows, None))
+        return out
+
+    def evaluate(self, X: Any, y: Any) -> dict[str, float]:
+        """The loss (without penalties), and accuracy for labels or R2 for numbers.
+
+        Returns
+        -------
+        dict
+            "loss", and "accuracy" (several outputs of bce: all of a row's answers right) or "r2" (mean over outputs).
+        """
+        self._built()
+        matrix, targets = self._check_data(X, y)
+        return self._evaluate(matrix, targets)
+
+    def _evaluate(self, matrix: AnyMatrix, targets: Targets) -> dict[str, float]:
+        out = np.empty((matrix.n_rows, self.n_outputs_), self.dtype)
+        with self._engine("evaluate", min(matrix.n_rows, PREDICT_ROWS), targets, candidates(None)[-1]) as engine:
+            engine.bind(matrix, targets.matrix)
+            engine.set_out(out)
+            chunks = self._chunks(engine, matrix.n_rows, None)
+            self._run(engine, chunks)
+        return {"loss": float(chunks["loss"].sum()), **score(out, targets, self.loss)}
+
+    # ---- weights --------------------------------------------------------------------------------------------------
+
+    def get_weights(self) -> list[Pair]:
+        """Copies of (W, b) of each Dense layer and (gamma, beta) of each norm, in order, inside Residual too.
+
+        W has shape (n_in, n_out); b is None without bias.
+        """
+        plan = self._built()
+        return [plan.unpack(op, self._parameters.rows[0]) for op in plan.parametric]
+
+    def set_weights(self, weights: Sequence[Pair]) -> None:
+        """Set all parameters, in the form of `get_weights`; builds the network if need be.
+
+        Raises
+        ------
+        ValueError
+            If their number, a shape or a number does not fit; nothing is changed then.
+        """
+        pairs = models.check_pairs(weights)
+        with self._undone_on_error():
+            if self._plan is None:
+                self.build(models.n_features_of(pairs))
+            plan = self._built()
+            models.check_shapes(plan, pairs)
+        for op, (W, b) in zip(plan.parametric, pairs, strict=True):
+            plan.pack(op, self._parameters.rows[0], W, b)
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Copies of all parameters by name ("layers.0.W", ...), and the running statistics of batch norms."""
+        return models.named_arrays(self._built(), self._parameters)
+
+    def summary(self) -> str:
+        """A table of layers with their output shape, parameters and bytes."""
+        return summary_table(self._built())
+
+    def save(self, path: str | os.PathLike[str], extra: Mapping[str, Any] | None = None) -> None:
+        """Write the network to a safetensors file that `fp.load` reads.
+
+        Parameters
+        ----------
+        path : path-like
+        extra : dict, optional
+            Anything that goes through JSON, to be found in `extra` after loading; by default what is there now.
+        """
+        files.write(path, models.describe(self, self.extra if extra is None else extra), self.state_dict())
+
+    # ---- inside ---------------------------------------------------------------------------------------------------
+
+    def _check_x(self, X: Any, name: str = "X") -> AnyMatrix:
+        names = getattr(self, "feature_names_in_", None)
+        matrix = check_matrix(X, name, None if self._plan is None else self._plan.n_features, names)
+        models.check_sparse(self.layers, matrix, name)
+        return matrix
+
+    def _check_data(
+        self, X: Any, y: Any, classes: Any = None, may_infer: bool = True, names: tuple[str, str] = ("X", "y")
+    ) -> tuple[AnyMatrix, Targets]:
+        """Describe X and y; builds the network on its first data."""
+        matrix = self._check_x(X, names[0])
+        n_outputs = models.n_outputs(self.layers, matrix.n_columns)
+        known = self.classes_ if self.classes_ is not None else classes
+        if self.classes_ is not None and classes is not None and not np.array_equal(np.unique(classes), self.classes_):
+            raise ValueError(f"classes must be those of the first call, {self.classes_.tolist()}, got {classes!r}")
+        targets = prepare_targets(y, self.loss, matrix.n_rows, n_outputs, known, may_infer, names[1])
+        if self._plan is None:
+            self.build(matrix.n_columns)
+            if matrix.feature_names is not None:
+                self.feature_names_in_ = np.array(matrix.feature_names, dtype=object)
+        if self.classes_ is None:
+            self.classes_ = targets.classes_
+            self._one_dimensional = targets.one_dimensional
+        return matrix, targets
+
+    def _recipe(self, mode: str) -> Recipe:
+        kernel = self.loss.kernel
+        return Recipe(
+            mode, kernel, self.optimizer.rule(), self.loss.coefficients(self.n_outputs_), self.l1, self.l2,
+            self.clip_value, self.clip_norm, self.seed,
+        )  # fmt: skip
+
+    @contextlib.contextmanager
+    def _engine(
+        self, mode: str, batch_rows: int, targets: Targets | None, n_workers: int, accumulates: bool = False
+    ) -> Iterator[Engine]:
+        """Borrow an engine: several threads may predict at once, each with its own."""
+        n_targets = 1 if targets is None else targets.matrix.n_columns
+        labels = targets is not None and targets.labels
+        key = (mode, batch_rows, n_targets, labels, n_workers, accumulates, self._signature(mode))
+        idle = self._engines.setdefault(key, [])
+        try:
+            engine = idle.pop()
+        except IndexError:
+            plan = self._built()
+            engine = Engine(plan, self._parameters, self._recipe(mode), batch_rows, n_targets, labels, n_workers, accumulates)
+        yield engine
+        if len(self._engines) > MAX_ENGINES:
+            self._engines.clear()
+        engine.release()
+        idle.append(engine)
+
+    def _signature(self, mode: str) -> tuple:
+        """What an engine has frozen in: it must not be reused when the user changes it."""
+        if mode == "predict":
+            return ()
+        return (self.l1, self.l2, self.clip_norm, self.clip_value, self.seed, repr(self.loss), self.optimizer.rule())
+
+    @staticmethod
+    def _chunks(engine: Engine, n_rows: int, weights: np.ndarray | None) -> np.ndarray:
+        """All rows in order as one update."""
+        update = np.zeros(1, records.CHUNK)
+        total = n_rows if weights is None else float(weights.sum())
+        update["count"], update["inverse_weight"] = 1, 1.0 / total
+        return chunks_of(update, np.array([n_rows]), engine.chunk_rows)
+
+    @staticmethod
+    def _run(engine: Engine, chunks: np.ndarray) -> None:
+        """Run chunks in slices, so that Ctrl-C gets through."""
+        engine.set_rows(None)
+        engine.set_chunks(chunks)
+        for start in range(0, len(chunks), RUN_CHUNKS):
+            pool.run(engine.prepare(start, min(len(chunks), start + RUN_CHUNKS)), engine.n_workers_for(chunks), engine.abort)
+            if engine.status == records.BAD_INPUT:
+                raise ValueError(bad_row_message(engine, None, chunks[engine.done]))
+            if engine.status == records.DIVERGED:
+                raise DivergenceError("the loss is NaN or infinite: the weights or the targets are too large")
+
+    @contextlib.contextmanager
+    def _undone_on_error(self) -> Iterator[None]:
+        """Should the data be refused, leave the network as it was: one that was not built is not built."""
+        was_built, before = self.is_built, dict(self.__dict__)
+        try:
+            yield
+        except DivergenceError:
+            raise
+        except (ValueError, TypeError):
+            if not was_built:
+                self.__dict__.clear()
+                self.__dict__.update(before)
+                self._engines = {}
+            raise
+
+    # ---- copies ---------------------------------------------------------------------------------------------------
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {k: v for k, v in self.__dict__.items() if k not in ("_engines", "_plan", "_parameters")}
+        if self._plan is not None:
+            state["_arrays"] = models.portable(self._plan, self._parameters)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        arrays = state.pop("_arrays", None)
+        self.__dict__.update(state)
+        self._engines, self._plan = {}, None
+        if arrays is not None:
+            self._plan, self._parameters = models.from_portable(self, arrays)
+
+    def __repr__(self) -> str:
+        built = f", n_features={self.n_features_}" if self.is_built else ""
+        return f"Network({list(self.layers)!r}, loss={self.loss!r}, optimizer={self.optimizer!r}{built})"

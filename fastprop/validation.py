@@ -1,0 +1,123 @@
+"""Held-out rows: splitting them off, evaluating them, scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .arguments import check_fraction
+from .checks import AnyMatrix, Matrix
+from .losses import Loss
+from .targets import Targets, decode, is_multilabel
+
+if TYPE_CHECKING:
+    from .network import Network
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """X, y and weights as the kernels read them."""
+
+    matrix: AnyMatrix
+    targets: Targets
+    weights: np.ndarray | None
+
+
+def check_some_weight(weights: np.ndarray | None) -> None:
+    """Refuse weights that are all zero."""
+    if weights is not None and not weights.any():
+        raise ValueError("sample_weight must not be zero for all samples")
+
+
+def split(net: Network, rows: Rows, X_val: Any, y_val: Any, fraction: Any) -> tuple[Rows, Rows | None]:
+    """Rows to train on and rows to validate with.
+
+    Parameters
+    ----------
+    net : Network
+    rows : Rows
+    X_val, y_val : array-like or None
+    fraction : float in [0, 1)
+        Excludes X_val.
+
+    Returns
+    -------
+    train, held_out : Rows, Rows or None
+        A fraction is copied out of X, the rest of X is described by row numbers of a view where it can be.
+    """
+    fraction = check_fraction("validation_fraction", fraction)
+    if (X_val is None) != (y_val is None):
+        raise ValueError(f"X_val and y_val must be given together, got only {'y_val' if X_val is None else 'X_val'}")
+    if X_val is not None:
+        if fraction:
+            raise ValueError(f"give either X_val and y_val or validation_fraction, got both (fraction {fraction})")
+        matrix, targets = net._check_data(X_val, y_val, names=("X_val", "y_val"))
+        return rows, Rows(matrix, targets, None)
+    if not fraction:
+        return rows, None
+    n = rows.matrix.n_rows
+    held = held_out_rows(n, fraction, rows.targets.codes, net.seed)
+    if len(held) in (0, n):
+        raise ValueError(f"validation_fraction={fraction} of {n} rows leaves no rows to validate with or to train on")
+    train = np.setdiff1d(np.arange(n), held, assume_unique=True)
+    return take(rows, train), take(rows, held)
+
+
+def held_out_rows(n: int, fraction: float, codes: np.ndarray | None, seed: int) -> np.ndarray:
+    """Sorted row numbers of a random part; the same part of each class where there are labels."""
+    rng = np.random.default_rng([seed, 1])
+    groups = [np.arange(n)] if codes is None else [np.flatnonzero(codes == c) for c in np.unique(codes)]
+    order = np.concatenate([rng.permutation(g) for g in groups])
+    # Of each group its share, remainders carried on: the total is right to one row.
+    ends = np.cumsum([len(g) for g in groups])
+    take_until = np.rint(ends * fraction).astype(int)
+    counts = np.diff(take_until, prepend=0)
+    starts = ends - [len(g) for g in groups]
+    return np.sort(np.concatenate([order[s : s + c] for s, c in zip(starts, counts, strict=True)]))
+
+
+def take(rows: Rows, numbers: np.ndarray) -> Rows:
+    """These rows, copied."""
+    array = rows.matrix.array[numbers]
+    matrix = (
+        type(rows.matrix).of(array)
+        if rows.matrix.is_sparse
+        else Matrix.of(array, "X", rows.matrix.feature_names)
+    )
+    targets = rows.targets
+    y = Targets(
+        Matrix.of(targets.matrix.array[numbers], "y"), targets.labels, targets.classes_, targets.n_outputs, targets.one_dimensional
+    )  # fmt: skip
+    return Rows(matrix, y, None if rows.weights is None else np.ascontiguousarray(rows.weights[numbers]))
+
+
+def validator(net: Network, rows: Rows | None) -> Callable[[], dict[str, float]] | None:
+    """A function that evaluates the network on held-out rows: {"val_loss": ..., "val_accuracy": ...}."""
+    if rows is None:
+        return None
+    return lambda: {f"val_{k}": v for k, v in net._evaluate(rows.matrix, rows.targets).items()}
+
+
+def score(raw: np.ndarray, targets: Targets, loss: Loss) -> dict[str, float]:
+    """{"accuracy": ...} for labels, {"r2": ...} for numbers, from raw outputs."""
+    y = targets.matrix.array
+    if loss.task == "regression":
+        return {"r2": r2(y, decode(raw, loss, None, one_dimensional=False))}
+    codes = decode(raw, loss, None)
+    if is_multilabel(loss, raw.shape[1]):
+        return {"accuracy": float(np.mean((codes == (y > 0.5)).all(axis=1)))}
+    if targets.codes is not None:
+        return {"accuracy": float(np.mean(codes == targets.codes))}
+    truth = y.argmax(axis=1) if y.shape[1] > 1 else (y[:, 0] > 0.5)
+    return {"accuracy": float(np.mean(codes == truth))}
+
+
+def r2(y: np.ndarray, p: np.ndarray) -> float:
+    """1 - residual / total sum of squares, mean over outputs; an output that does not vary scores 1 or 0."""
+    y, p = y.astype(np.float64), p.astype(np.float64)
+    residual, total = ((y - p) ** 2).sum(axis=0), ((y - y.mean(axis=0)) ** 2).sum(axis=0)
+    scores = np.where(total > 0, 1.0 - residual / np.where(total > 0, total, 1.0), np.where(residual > 0, 0.0, 1.0))
+    return float(scores.mean())
