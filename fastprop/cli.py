@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal, NoReturn
 import numpy as np
 import typer
 
-from . import network, tabular
-from .doctor import facts, version_of
+from . import __version__, network, tabular
+from .doctor import facts
 from .tables import read_table
 
 IMPORT_SECONDS = time.process_time()  # of this process so far: Python's start and all imports, Numba's above all
@@ -132,7 +132,8 @@ def predict(
     columns: dict[str, Any] = {loaded.target.name if loaded.target else "prediction": loaded.predict(table)}
     if proba:
         probabilities = loaded.net.predict_proba(loaded.features(table))
-        columns |= {f"p({label})": p for label, p in zip(loaded.net.classes_, probabilities.T, strict=True)}
+        classes = range(probabilities.shape[1]) if loaded.net.classes_ is None else loaded.net.classes_
+        columns |= {f"p({label})": p for label, p in zip(classes, probabilities.T, strict=True)}
     rows = zip(*(np.asarray(values).tolist() for values in columns.values()), strict=True)
     _write_csv(out, list(columns), rows)
     if out is not None:
@@ -178,7 +179,7 @@ def warmup() -> None:
 
 def _say_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"fastprop {version_of('fastprop-jit')}")
+        typer.echo(f"fastprop {__version__}")
         raise typer.Exit
 
 

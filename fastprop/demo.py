@@ -11,10 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from . import Adam, Dense, Dropout, Network
 from .kernels import jit
-from .layers import Dense, Dropout
-from .network import Network
-from .optimizers import Adam
 from .plot import loss_curve
 
 EPOCHS = 40

@@ -6,8 +6,8 @@ import importlib.metadata
 import platform
 from collections.abc import Callable, Iterator
 
-from . import threads
-from .kernels import ceiling, jit
+from . import __version__, threads
+from .kernels import jit
 from .kernels.target import target
 
 Fact = tuple[str, str]
@@ -27,16 +27,8 @@ def facts() -> Iterator[Fact]:
 
 
 def _versions() -> str:
-    names = {"fastprop": "fastprop-jit", "numba": "numba", "llvmlite": "llvmlite", "numpy": "numpy"}
-    return ", ".join(f"{name} {version_of(distribution)}" for name, distribution in names.items())
-
-
-def version_of(distribution: str) -> str:
-    """The version of an installed distribution."""
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return "(not installed)"
+    others = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("numba", "llvmlite", "numpy"))
+    return f"fastprop {__version__}, {others}"
 
 
 def _processor() -> str:
@@ -46,6 +38,8 @@ def _processor() -> str:
 
 
 def _ceiling() -> str:
+    from .kernels import ceiling
+
     single, double = (ceiling.measure(dtype) for dtype in ("float32", "float64"))
     return f"{single:.0f} GFLOP/s in float32, {double:.0f} in float64, on one core (measured)"
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .kernels import dense, gather, loss_rows, norm, records, rowwise, update
+from .kernels import dense, gather, loss_rows, norm, records, rowwise, sparse, update
 from .kernels.activations import Identity, needs_z
 from .kernels.jit import Kernel
 from .kernels.run import run_chunks
@@ -94,18 +94,21 @@ class Engine:
         Workers that may run at once.
     splits : bool
         Whether updates have several chunks although the batch fits one (gradient accumulation).
+    is_sparse : bool
+        Whether X comes as CSR; the first layer is Dense then.
     """
 
     def __init__(
         self, plan: Plan, parameters: Parameters, recipe: Recipe, batch_rows: int, n_targets: int = 1, labels: bool = False,
-        max_workers: int = 1, splits: bool = False,
+        max_workers: int = 1, splits: bool = False, is_sparse: bool = False,
     ) -> None:  # fmt: skip
         self.plan, self.parameters, self.recipe = plan, parameters, recipe
         self.trains = recipe.mode in ("train", "store")
         self.chunk_rows = batch_rows if plan.has_batch_norm and self.trains else min(batch_rows, chunk_limit(plan))
         self.stores = recipe.mode == "store" or (
-            recipe.mode == "train" and (splits or self.chunk_rows < batch_rows or recipe.clip_norm is not None)
+            recipe.mode == "train" and (splits or is_sparse or self.chunk_rows < batch_rows or recipe.clip_norm is not None)
         )
+        self._is_sparse = is_sparse
         self._n_targets, self._labels = n_targets, labels
         self._keep: list[np.ndarray] = []  # what the records point to
         self._n_units = 0
@@ -147,7 +150,7 @@ class Engine:
     def _allocate(self) -> None:
         plan = self.plan
         self.n_panels = -(-self.chunk_rows // plan.shape.panel)
-        self.a = [self._buffer(v.n) for v in plan.values]
+        self.a = [0 if v.is_input and self._is_sparse else self._buffer(v.n) for v in plan.values]
         self.z = [self._buffer(v.n) if v.keeps or needs_z(type(v.activation)) else 0 for v in plan.values]
         wanted = {"train": plan.values[1:], "store": plan.values[1:], "evaluate": plan.values[-1:], "predict": []}[self.recipe.mode]
         self.e = [self._buffer(v.n) if v in wanted else 0 for v in plan.values]
@@ -181,10 +184,14 @@ class Engine:
     def _describe_gradient(self, op: Operation, record: Any) -> None:
         plan = self.plan
         record["decays"] = 1
-        record["by_lanes"] = min(op.x.n, op.out.n) <= plan.shape.lanes
+        record["by_lanes"] = min(op.x.n, op.out.n) <= plan.shape.lanes and not self._reads_sparse(op)
         if self.trains and not record["by_lanes"]:
             record["t_stride"] = self.n_panels * plan.shape.panel**2
             record["t"] = self._array(-(-op.out.n // plan.shape.panel) * int(record["t_stride"]))
+
+    def _reads_sparse(self, op: Operation) -> bool:
+        """Whether an operation is the first layer, on CSR rows."""
+        return self._is_sparse and op.x.is_input
 
     def _describe_norm(self, op: Operation, record: Any) -> None:
         record["eps"] = op.layer.eps  # type: ignore[union-attr]
@@ -239,23 +246,25 @@ class Engine:
 
     def _gather(self) -> None:
         x, p = self.plan.values[0], self._n_targets
-        self._call(gather.gather, self._extra(0, source=0, a=self.a[0], a_stride=self.stride(x.n), n_out=x.n))
+        if not self._is_sparse:
+            self._call(gather.gather, self._extra(0, source=0, a=self.a[0], a_stride=self.stride(x.n), n_out=x.n))
         if self.recipe.mode != "predict":
             self._call(gather.gather, self._extra(1, source=1, a=self.y, a_stride=self.stride(p), n_out=p))
             self._call(gather.sample_weights, self._extra(2, source=2, a=self.weights, n_out=1))
 
     def _forward(self, op: Operation) -> None:
         if op.is_dense:
-            self._call(dense.dense_forward, op.index, type(op.out.activation))
+            forward = sparse.sparse_forward if self._reads_sparse(op) else dense.dense_forward
+            self._call(forward, op.index, type(op.out.activation))
         elif op.kind == "batch_norm":
             self._call(norm.batch_norm_forward, op.index, units=op.out.n, sync=True)
             self._wait()
         else:
-            forward = {
+            others = {
                 "dropout": rowwise.dropout_forward, "layer_norm": rowwise.layer_norm_forward,
                 "residual": rowwise.residual_forward,
             }  # fmt: skip
-            self._call(forward[op.kind], op.index)
+            self._call(others[op.kind], op.index)
 
     def _loss(self) -> None:
         out, loss = self.plan.output, self.recipe.loss
@@ -324,7 +333,9 @@ class Engine:
         rule = update.Accumulate if self.stores else type(self.recipe.rule)
         shape = self.plan.shape
         for op in reversed(self.plan.parametric):
-            if op.is_dense:
+            if self._reads_sparse(op):
+                self._call(sparse.sparse_gradient, op.index, units=-(-op.out.n // shape.panel))
+            elif op.is_dense:
                 tiles = op.n_weights // op.w_stride * -(-op.x.n // shape.rows)
                 units = tiles + (-(-op.out.n // shape.lanes) if op.has_bias else 0)
                 self._reserve_units(op, units)
@@ -358,9 +369,12 @@ class Engine:
         """What each worker is told, one record each."""
         shape, recipe = self.plan.shape, self.recipe
         itemsize = np.dtype(self.plan.dtype).itemsize
-        scratch = max(shape.rows * shape.panel, shape.lanes**2 + shape.lanes * 8 // itemsize, 2 * shape.lanes)
+        scratch = max(shape.lanes * shape.panel, shape.rows * shape.panel, shape.lanes**2 + shape.lanes * 8 // itemsize, 2 * shape.lanes)
         self.steps = np.zeros(max_workers, records.STEP)
         self.steps["scratch"] = [self._array(scratch) for _ in range(max_workers)]
+        if self._is_sparse:
+            self.steps["piece_values"] = [self._array(sparse.PIECE) for _ in range(max_workers)]
+            self.steps["piece_columns"] = [self._array(sparse.PIECE, "int64") for _ in range(max_workers)]
         self.steps["training"] = {"train": 1, "store": 2, "evaluate": 0, "predict": 0}[recipe.mode]
         self.steps["seed"] = recipe.seed & (2**63 - 1)
         self.steps["sources"] = self.sources.ctypes.data

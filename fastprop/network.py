@@ -283,7 +283,7 @@ class Network:
             raise ValueError("batch_size must be at least 2 with BatchNorm: one sample has no variance")
         accumulates = settings.accumulate > 1 and batch < n_rows
         bar.compiling("kernels")
-        with self._engine("train", batch, rows.targets, max(candidates(settings.n_threads)), accumulates) as engine:
+        with self._engine("train", batch, rows.matrix, rows.targets, max(candidates(settings.n_threads)), accumulates) as engine:
             engine.bind(rows.matrix, rows.targets.matrix, rows.weights)
             return Trainer(self, engine, n_rows, rows.weights, settings, validate, bar).run()
 
@@ -302,7 +302,7 @@ class Network:
         matrix, targets = self._check_data(X, y)
         weights = combine_weights(sample_weight, None, targets)
         check_some_weight(weights)
-        with self._engine("store", matrix.n_rows, targets, 1) as engine:
+        with self._engine("store", matrix.n_rows, matrix, targets, 1) as engine:
             engine.bind(matrix, targets.matrix, weights)
             chunks = self._chunks(engine, matrix.n_rows, weights)
             try:
@@ -348,7 +348,7 @@ class Network:
         plan = self._built()
         matrix = self._check_x(X)
         out = np.empty((matrix.n_rows, plan.output.n), self.dtype)
-        with self._engine("predict", min(matrix.n_rows, PREDICT_ROWS), None, candidates(None)[-1]) as engine:
+        with self._engine("predict", min(matrix.n_rows, PREDICT_ROWS), matrix, None, candidates(None)[-1]) as engine:
             engine.bind(matrix)
             engine.set_out(out)
             self._run(engine, self._chunks(engine, matrix.n_rows, None))
@@ -368,7 +368,7 @@ class Network:
 
     def _evaluate(self, matrix: AnyMatrix, targets: Targets) -> dict[str, float]:
         out = np.empty((matrix.n_rows, self.n_outputs_), self.dtype)
-        with self._engine("evaluate", min(matrix.n_rows, PREDICT_ROWS), targets, candidates(None)[-1]) as engine:
+        with self._engine("evaluate", min(matrix.n_rows, PREDICT_ROWS), matrix, targets, candidates(None)[-1]) as engine:
             engine.bind(matrix, targets.matrix)
             engine.set_out(out)
             chunks = self._chunks(engine, matrix.n_rows, None)
@@ -457,18 +457,20 @@ class Network:
 
     @contextlib.contextmanager
     def _engine(
-        self, mode: str, batch_rows: int, targets: Targets | None, n_workers: int, accumulates: bool = False
+        self, mode: str, batch_rows: int, matrix: AnyMatrix, targets: Targets | None, n_workers: int, accumulates: bool = False
     ) -> Iterator[Engine]:
         """Borrow an engine: several threads may predict at once, each with its own."""
         n_targets = 1 if targets is None else targets.matrix.n_columns
         labels = targets is not None and targets.labels
-        key = (mode, batch_rows, n_targets, labels, n_workers, accumulates, self._signature(mode))
+        key = (mode, batch_rows, n_targets, labels, n_workers, accumulates, matrix.is_sparse, self._signature(mode))
         idle = self._engines.setdefault(key, [])
         try:
             engine = idle.pop()
         except IndexError:
             plan = self._built()
-            engine = Engine(plan, self._parameters, self._recipe(mode), batch_rows, n_targets, labels, n_workers, accumulates)
+            engine = Engine(
+                plan, self._parameters, self._recipe(mode), batch_rows, n_targets, labels, n_workers, accumulates, matrix.is_sparse
+            )
         yield engine
         if len(self._engines) > MAX_ENGINES:
             self._engines.clear()

@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from . import Adam, Dense, Dropout, Network, load
 from .arguments import check_fraction, check_positive_int
-from .layers import Dense, Dropout, Layer
-from .network import Network, load
-from .optimizers import Adam
+from .layers import Layer
 from .prepare import Preparation, Target, plain_features
 from .schedules import Cosine
 from .tables import Table, read_table
