@@ -16,7 +16,7 @@ from . import initializers as init
 from . import losses, schedules
 from .callbacks import EarlyStopping
 from .errors import DivergenceError, FileError
-from .kernels.activations import activation
+
 from .layers import BatchNorm, Dense, Dropout, LayerNorm, Residual
 from .losses import loss
 from .models import load

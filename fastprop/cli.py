@@ -104,12 +104,15 @@ def train(
     assert model.target is not None
     say("data", f"{data}: {len(X)} rows, {len(table.columns) - 1} columns, {X.shape[1]} features")
     say("target", f"{target}, {model.target.task}")
-    start = time.perf_counter()
+    start, untrained = time.perf_counter(), model.net.get_weights()
     try:
         history = tabular.fit(model, X, y, settings)
     except KeyboardInterrupt:
-        model.save(out)
-        say("stopped", f"by Ctrl-C; the weights of the last step are in {out}")
+        if all(np.array_equal(W, W0) for (W, _), (W0, _) in zip(model.net.get_weights(), untrained, strict=True)):
+            say("stopped", "by Ctrl-C before the first step; nothing was written")
+        else:
+            model.save(out)
+            say("stopped", f"by Ctrl-C; the weights of the last step are in {out}")
         raise typer.Exit(130) from None
     say("training", f"{len(history['loss'])} epochs in {time.perf_counter() - start:.2f} s")
     _say_result(history)

@@ -99,6 +99,6 @@ def _train(
         batch_size=32,
         validation_fraction=0.1,
         n_threads=n_threads,
-        progress="auto" if epochs > 1 else False,
+        progress=True if epochs == EPOCHS else "auto",  # of a fit as short as this one "auto" shows nothing
     )
     return net, history

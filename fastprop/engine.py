@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .kernels import dense, gather, loss_rows, norm, records, rowwise, sparse, update
+from .kernels import dense, gather, loss_rows, norm, online, records, rowwise, sparse, update
 from .kernels.activations import Identity, needs_z
 from .kernels.jit import Kernel
 from .kernels.run import run_chunks
@@ -109,6 +109,7 @@ class Engine:
             recipe.mode == "train" and (splits or is_sparse or self.chunk_rows < batch_rows or recipe.clip_norm is not None)
         )
         self._is_sparse = is_sparse
+        self.is_online = can_be_online(plan, recipe, batch_rows) and not self.stores
         self._n_targets, self._labels = n_targets, labels
         self._keep: list[np.ndarray] = []  # what the records point to
         self._n_units = 0
@@ -218,6 +219,9 @@ class Engine:
         self.weights_program: list[tuple[int, int, int, int]] = []
         self.finish_program: list[tuple[int, int, int, int]] = []
         self._program, self._waits = self.rows_program, False
+        if self.is_online:
+            self._make_online_programs()
+            return
         self._gather()
         for op in self.plan.operations:
             self._forward(op)
@@ -244,6 +248,27 @@ class Engine:
         """Let everybody wait before the next instruction."""
         self._waits = True
 
+    def _make_online_programs(self) -> None:
+        """Vectors instead of panels: one sample makes an update."""
+        plan, panel = self.plan, self.plan.shape.panel
+        x, out, last = plan.values[0], plan.output, plan.operations[-1]
+        panel_z, panel_e = self._buffer(out.n), self._buffer(out.n)
+        self._call(online.gather_row, self._extra(0, source=0, a=self.a[0], a_stride=1, n_out=x.n))
+        self._call(online.gather_row, self._extra(1, source=1, a=self.y, a_stride=panel, n_out=self._n_targets))
+        self._call(gather.sample_weights, self._extra(2, source=2, a=self.weights, n_out=1))
+        for op in plan.operations:
+            self._call(online.row_forward, op.index, type(op.out.activation))
+        self._call(online.spread, self._extra(4, x=self.a[-1], a=panel_z, n_in=out.n))
+        self._call_loss(panel_z, panel_e)
+        collected = self._backward_record(last, out.activation)
+        self.operations[collected]["e_x"] = panel_e
+        self._call(online.collect, collected, type(out.activation))
+        self._program = self.weights_program
+        for op in reversed(plan.operations):
+            index = op.index if op is last else self._backward_record(op, Identity())
+            self.operations[index]["constants"] = self._floats(op.x.activation)
+            self._call(online.row_backward, index, type(op.x.activation), type(self.recipe.rule), units=1)
+
     def _gather(self) -> None:
         x, p = self.plan.values[0], self._n_targets
         if not self._is_sparse:
@@ -267,9 +292,15 @@ class Engine:
             self._call(others[op.kind], op.index)
 
     def _loss(self) -> None:
+        self._call_loss(self.a[-1], self.e[-1])
+        if self.trains:
+            self._differentiate(self.plan.output)
+
+    def _call_loss(self, x: int, e_x: int) -> None:
+        """The loss of the outputs in the panels at x; it writes their errors to e_x."""
         out, loss = self.plan.output, self.recipe.loss
         operation = self._extra(
-            3, n_in=out.n, x=self.a[-1], x_stride=self.stride(out.n), e_x=self.e[-1], a=self.y, a_stride=self.stride(self._n_targets),
+            3, n_in=out.n, x=x, x_stride=self.stride(out.n), e_x=e_x, a=self.y, a_stride=self.stride(self._n_targets),
             w=self.weights, constants=self._floats(loss), coefficients=self._floats(self.recipe.coefficients),
             labels=(2 if out.n == 1 else 1) if self._labels else 0, target_low=loss.target_low, rate=getattr(loss, "label_smoothing", 0.0),
         )  # fmt: skip
@@ -277,8 +308,6 @@ class Engine:
             self._call(loss_rows.cross_entropy, operation)
         else:
             self._call(loss_rows.elementwise_loss, operation, type(loss))
-        if self.trains:
-            self._differentiate(out)
 
     def _differentiate(self, value: Value) -> None:
         """Make the error of a value the error of its z, where an activation made it."""
@@ -306,7 +335,7 @@ class Engine:
             has_error.add(op.x.index)
             if op.is_dense:
                 activation = op.x.activation if is_complete else Identity()
-                index = self._dense_backward_record(op, activation)
+                index = self._backward_record(op, activation)
                 self._call(dense.dense_backward, index, type(activation))
                 continue
             if op.kind == "batch_norm":
@@ -319,7 +348,7 @@ class Engine:
             if is_complete:
                 self._differentiate(op.x)
 
-    def _dense_backward_record(self, op: Operation, activation: Any) -> int:
+    def _backward_record(self, op: Operation, activation: Any) -> int:
         """A record like the operation's, with the constants of the activation below; returns its index."""
         index = len(self.plan.operations) + EXTRA + op.index
         self.operations[index] = self.operations[op.index]
@@ -444,12 +473,12 @@ class Engine:
     def set_chunks(self, chunks: np.ndarray) -> None:
         """The chunks that `run` counts in."""
         self.chunks = chunks
-        self.job[0]["chunks"] = chunks.ctypes.data
+        self.job[0]["chunks"], self.job[0]["done"] = chunks.ctypes.data, 0
 
     def prepare(self, first: int, last: int) -> int:
         """Set the job to chunks first..last; returns the address that workers call `run_chunks` with."""
         job = self.job[0]
-        job["first_chunk"], job["last_chunk"], job["status"] = first, last, records.OK
+        job["first_chunk"], job["last_chunk"], job["done"], job["status"] = first, last, first, records.OK
         self.sync[:] = 0
         self.bad_input[0] = 0
         return self._address
@@ -472,6 +501,12 @@ class Engine:
     def done(self) -> int:
         """The chunk that comes next, after a run."""
         return int(self.job[0]["done"])
+
+
+def can_be_online(plan: Plan, recipe: Recipe, batch_rows: int) -> bool:
+    """Whether the per-sample loop serves: dense layers only, and no penalties or clipping."""
+    plain = recipe.l1 == recipe.l2 == 0 and recipe.clip_value is None and recipe.clip_norm is None
+    return batch_rows == 1 and recipe.mode == "train" and plain and all(op.is_dense for op in plan.operations)
 
 
 def chunk_limit(plan: Plan) -> int:

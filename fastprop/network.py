@@ -26,7 +26,7 @@ from .summary import summary_table
 from .targets import Targets, combine_weights, decode, prepare_targets, probabilities
 from .threads import pool
 from .trainer import Settings, Trainer, bad_row_message, candidates
-from .validation import Rows, check_some_weight, score, split, validator
+from .validation import Rows, check_monitor, check_some_weight, score, split, validator
 
 MAX_ENGINES = 8  # kinds of engines kept for the next call
 RUN_CHUNKS = 16  # chunks between two looks for Ctrl-C
@@ -233,12 +233,11 @@ class Network:
             matrix, targets = self._check_data(X, y)
             weights = combine_weights(sample_weight, class_weight, targets)
             train, held_out = split(self, Rows(matrix, targets, weights), X_val, y_val, validation_fraction)
+            check_monitor(settings.early_stopping, self.loss, held_out is not None)
             try:
-                self.history_ = self._train(train, settings, validator(self, held_out), bar)
+                return self._train(train, settings, validator(self, held_out), bar)
             finally:
                 bar.close()
-        self.epochs_done += len(self.history_["loss"])
-        return self.history_
 
     def partial_fit(
         self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None, batch_size: int | None = None
@@ -271,7 +270,7 @@ class Network:
         with self._undone_on_error():
             matrix, targets = self._check_data(X, y, classes, may_infer=False)
             weights = combine_weights(sample_weight, None, targets)
-            settings = Settings(1, size, shuffle=False, seed=self.seed)
+            settings = Settings(1, size, shuffle=False, seed=self.seed, counts=False)
             return self._train(Rows(matrix, targets, weights), settings, None, progress_for(False, 1))["loss"][0]
 
     def _train(self, rows: Rows, settings: Settings, validate: Any, bar: Any) -> dict[str, list[float]]:
@@ -505,17 +504,23 @@ class Network:
 
     @contextlib.contextmanager
     def _undone_on_error(self) -> Iterator[None]:
-        """Should the data be refused, leave the network as it was: one that was not built is not built."""
-        was_built, before = self.is_built, dict(self.__dict__)
+        """Should the data be refused, leave the network as it was: one that was not built is not built.
+
+        After an update it is not the data that failed but, say, a callback: then the weights are kept.
+        """
+        before = dict(self.__dict__)
+        count = self._parameters.count if self.is_built else 0
         try:
             yield
         except DivergenceError:
             raise
         except (ValueError, TypeError):
-            if not was_built:
-                self.__dict__.clear()
+            if not self.is_built or self._parameters.count == count:
+                if before["_plan"] is None:
+                    before["_engines"] = {}
+                for name in self.__dict__.keys() - before.keys():
+                    del self.__dict__[name]
                 self.__dict__.update(before)
-                self._engines = {}
             raise
 
     # ---- copies ---------------------------------------------------------------------------------------------------

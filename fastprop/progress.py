@@ -40,14 +40,16 @@ class Progress(Silent):
     ----------
     total_epochs : int
         The epochs of this fit.
+    patience : float, default 0
+        Seconds before the bar appears.
     """
 
-    def __init__(self, total_epochs: int) -> None:
+    def __init__(self, total_epochs: int, patience: float = 0.0) -> None:
         self.total_epochs = total_epochs
         self.done = 0
         self.bar: rich.progress.Progress | None = None
         self.task: Any = None
-        self.next_refresh = time.monotonic() + PATIENCE_SECONDS
+        self.next_refresh = time.monotonic() + patience
         self.timer: threading.Timer | None = None
         self.lock = threading.Lock()
         self.fields: dict[str, Any] = {"status": "training", "results": ""}
@@ -110,7 +112,7 @@ def progress_for(setting: Literal["auto"] | bool, total_epochs: int) -> Silent:
     Parameters
     ----------
     setting : "auto" or bool
-        "auto" shows it in terminals and notebooks.
+        "auto" shows it in terminals and notebooks, once the fit has taken a quarter of a second; True shows it at once.
     total_epochs : int
 
     Raises
@@ -120,8 +122,9 @@ def progress_for(setting: Literal["auto"] | bool, total_epochs: int) -> Silent:
     """
     if not (isinstance(setting, bool) or setting == "auto"):
         raise ValueError(f"progress must be 'auto', True or False, got {setting!r}")
-    shown = _somebody_looks() if setting == "auto" else setting
-    return Progress(total_epochs) if shown else Silent()
+    if setting == "auto":
+        return Progress(total_epochs, PATIENCE_SECONDS) if _somebody_looks() else Silent()
+    return Progress(total_epochs) if setting else Silent()
 
 
 def _somebody_looks() -> bool:

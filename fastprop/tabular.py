@@ -136,7 +136,7 @@ def build(table: Table, name: str, task: str | None, settings: Settings) -> tupl
         loss=settings.loss or ("cross_entropy" if classes else "mse"),
         optimizer=Adam(lr=Cosine(settings.lr, _updates(settings, table.n_rows))),
         seed=settings.seed,
-    )
+    ).build(X.shape[1])
     return TableModel(net, preparation, target), X, y
 
 

@@ -7,6 +7,7 @@ of a result do not depend on their number, so it may change at any time.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import threading
 from collections.abc import Callable
@@ -14,6 +15,9 @@ from collections.abc import Callable
 from .kernels.run import run_chunks
 
 VARIABLES = ("FASTPROP_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS")  # joblib sets the latter two
+
+RING_SECONDS = 0.05  # when to look whether a ring was lost
+PATIENCE_SECONDS = 5.0  # how long a fork or the end of the process may wait for a job to end
 
 
 def limit() -> tuple[int, str]:
@@ -65,52 +69,65 @@ def _parse_v1(text: str) -> int | None:
         return max(1, int(text) // int(file.read()))
 
 
+class Bell:
+    """Wakes one thread. Rung twice it may ring once, so who wakes must look at what happened."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def ring(self) -> None:
+        """Wake who waits, or the next to wait."""
+        with contextlib.suppress(RuntimeError):  # rung already
+            self._lock.release()
+
+    def wait(self, seconds: float = -1) -> bool:
+        """Wait for a ring, for ever by default; returns whether it came."""
+        return self._lock.acquire(timeout=seconds)
+
+
 class Worker:
-    """A thread that runs its part of a job whenever it is woken."""
+    """A thread that runs its part of a job whenever it is woken.
+
+    Ctrl-C may hit the calling thread between any two of its instructions. So jobs are counted, and waiting asks for
+    the count: a lost ring costs `RING_SECONDS`, where a lost semaphore would cost the process.
+    """
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self._job: tuple[int, int] | None = None
-        self._wake, self._done = threading.Semaphore(0), threading.Semaphore(0)
+        self._job = 0, 0
+        self._n_ordered = self._n_done = 0
+        self._stops = False
+        self._wake, self._done = Bell(), Bell()
         self._thread = threading.Thread(target=self._work, name=f"fastprop-{number}", daemon=True)
         self._thread.start()
 
     def _work(self) -> None:
-        while True:
-            self._wake.acquire()
-            if self._job is None:
-                return
-            address, n_workers = self._job
-            run_chunks(address, self.number, n_workers)
-            self._done.release()
+        while not self._stops:
+            self._wake.wait()
+            if self._n_done < self._n_ordered:
+                address, n_workers = self._job
+                run_chunks(address, self.number, n_workers)
+                self._n_done += 1
+                self._done.ring()
 
     def start(self, address: int, n_workers: int) -> None:
-        """Wake the thread for a job."""
+        """Wake the thread for a job; it must have done the last one."""
         self._job = address, n_workers
-        self._wake.release()
+        self._n_ordered += 1
+        self._wake.ring()
 
     def wait(self) -> None:
-        """Wait until the job is done, whatever is raised meanwhile."""
-        _uninterrupted(self._done.acquire)
+        """Wait until the job is done."""
+        while self._n_done < self._n_ordered:
+            if not self._done.wait(RING_SECONDS):
+                self._wake.ring()
 
     def stop(self) -> None:
         """End the thread."""
-        self._job = None
-        self._wake.release()
+        self._stops = True
+        self._wake.ring()
         self._thread.join()
-
-
-def _uninterrupted(wait: Callable[[], object]) -> None:
-    """Call `wait` to its end, then raise the KeyboardInterrupt that came in between."""
-    interrupt: KeyboardInterrupt | None = None
-    while True:
-        try:
-            wait()
-            break
-        except KeyboardInterrupt as error:
-            interrupt = error
-    if interrupt is not None:
-        raise interrupt
 
 
 class Pool:
@@ -138,49 +155,51 @@ class Pool:
     def _run(self, address: int, n_workers: int, abort: Callable[[], None]) -> None:
         while len(self._workers) < n_workers - 1:
             self._workers.append(Worker(len(self._workers) + 1))
-        started: list[Worker] = []
+        workers = self._workers[: n_workers - 1]
         try:
-            for worker in self._workers[: n_workers - 1]:
-                started.append(worker)
+            for worker in workers:
                 worker.start(address, n_workers)
             run_chunks(address, 0, n_workers)
-        except BaseException:
-            abort()
-            raise
         finally:
-            self._finish(started)
+            self._finish(workers, abort)
 
     @staticmethod
-    def _finish(started: list[Worker]) -> None:
-        interrupt: KeyboardInterrupt | None = None
-        for worker in started:
+    def _finish(workers: list[Worker], abort: Callable[[], None]) -> None:
+        """Wait for all workers, then raise what came in between: memory must not be freed under them."""
+        interrupt: BaseException | None = None
+        while True:
             try:
-                worker.wait()
-            except KeyboardInterrupt as error:
+                abort()  # a run that all have begun does not look
+                for worker in workers:
+                    worker.wait()
+                break
+            except BaseException as error:  # Ctrl-C, or what a signal handler raises
                 interrupt = error
         if interrupt is not None:
             raise interrupt
 
     def stop(self) -> None:
         """End all workers; the next job starts new ones."""
-        with self._lock:
-            self._stop()
-
-    def _stop(self) -> None:
-        while self._workers:
-            self._workers.pop().stop()
+        self.before_fork()
+        self.after_fork()
 
     def before_fork(self) -> None:
         """Threads do not survive a fork: end them, and keep others from starting some until it is done."""
-        self._lock.acquire()
-        self._stop()
+        if self._lock.acquire(timeout=PATIENCE_SECONDS):
+            while self._workers:
+                self._workers.pop().stop()
 
     def after_fork(self) -> None:
-        """Let jobs in again, in the parent and in the child."""
-        self._lock.release()
+        """Let jobs in again."""
+        with contextlib.suppress(RuntimeError):  # not locked
+            self._lock.release()
+
+    def after_fork_in_child(self) -> None:
+        """Begin anew: no worker is left."""
+        self._lock, self._workers = threading.Lock(), []
 
 
 pool = Pool()
 atexit.register(pool.stop)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=pool.before_fork, after_in_parent=pool.after_fork, after_in_child=pool.after_fork)
+    os.register_at_fork(before=pool.before_fork, after_in_parent=pool.after_fork, after_in_child=pool.after_fork_in_child)

@@ -43,6 +43,7 @@ class Settings:
     n_threads: int | None = None
     early_stopping: EarlyStopping | None = None
     callbacks: tuple[Any, ...] = ()
+    counts: bool = True  # whether epochs enter the network's history
 
 
 @dataclass
@@ -143,7 +144,7 @@ class Trainer:
         self.best: tuple[np.ndarray, np.ndarray] | None = None
         self.step_callbacks = [c for c in settings.callbacks if hasattr(c, "on_step")]
         self.epoch_callbacks = [c for c in settings.callbacks if hasattr(c, "on_epoch_end")]
-        self.current_lr = 0.0
+        self.first_epoch, self.n_closed = net.epochs_done, 0  # epochs before this fit, and complete ones of it
         self.stopped = False
         self.started = time.perf_counter()
 
@@ -152,6 +153,7 @@ class Trainer:
     def run(self) -> dict[str, list[float]]:
         """Train; returns the history."""
         self.sums = np.zeros((self.settings.epochs, 2))  # weighted losses, weights
+        self.rates = np.zeros(self.settings.epochs)
         self.good = self.engine.parameters.snapshot(), 0
         try:
             for segment in self._segments():
@@ -160,8 +162,12 @@ class Trainer:
                     break
         finally:
             self._discard_partial_update()
-            if self.best is not None:
-                self.engine.parameters.rows[0], self.engine.parameters.statistics[:] = self.best
+            for epoch in range(len(self.history["loss"]), self.n_closed):
+                self._write_history(epoch)
+            if self.settings.counts:
+                self.net.history_, self.net.epochs_done = self.history, self.first_epoch + self.n_closed
+        if self.best is not None:
+            self.engine.parameters.rows[0], self.engine.parameters.statistics[:] = self.best
         return self.history
 
     @property
@@ -218,7 +224,7 @@ class Trainer:
         """The next `total` rows of each epoch's permutation."""
         rows = np.empty(len(epochs) * total, np.int64)
         for i, epoch in enumerate(epochs):
-            keys = epoch_keys(self.settings.seed, self.net.epochs_done + epoch)
+            keys = epoch_keys(self.settings.seed, self.first_epoch + epoch)
             cursors[i] = shuffle_rows(rows[i * total : (i + 1) * total], self.n_rows, keys, cursors[i])
         return rows
 
@@ -242,13 +248,17 @@ class Trainer:
             last = self._slice_end(done)
             n_threads = self.chooser.choose()
             start = time.perf_counter()
-            used = pool.run(engine.prepare(done, last), n_threads, engine.abort)
+            try:
+                used = pool.run(engine.prepare(done, last), n_threads, engine.abort)
+            finally:  # Ctrl-C comes after updates that count
+                self._book(done, engine.done)
             self._timed(used, (time.perf_counter() - start) / (last - done))
-            self._book(done, engine.done)
             if engine.status != records.OK:
                 self._fail(engine.status, engine.done)
             self._after_slice(done, last)
             done = last
+        if done and not np.isfinite(engine.parameters.rows[0]).all():  # the last update is followed by no loss to tell
+            self._fail(records.DIVERGED, done - 1)
         closes = segment.closes
         if done < len(segment.chunks):  # a callback stopped in the middle: the running epoch ends here
             closes = range(len(self.history["loss"]), int(segment.epochs[done - 1]) + 1)
@@ -281,9 +291,13 @@ class Trainer:
         is_last = part["is_last"].astype(bool)
         np.add.at(self.sums[:, 0], epochs, (part["loss"] + part["penalty"]) * weights)
         np.add.at(self.sums[:, 1], epochs[is_last], weights[is_last])
+        self.rates[epochs] = part["lr"]  # the last one stays
         if is_last.any():
             self.engine.parameters.count = int(part["count"][is_last][-1])
-        self.current_lr = float(part["lr"][-1])
+        if last < len(self.segment.epochs):
+            self.n_closed = int(self.segment.epochs[last])
+        elif self.segment.closes:
+            self.n_closed = self.segment.closes.stop
 
     def _after_slice(self, first: int, last: int) -> None:
         chunk = self.segment.chunks[last - 1]
@@ -303,18 +317,12 @@ class Trainer:
     # ---- the end of an epoch --------------------------------------------------------------------------------------
 
     def _close_epoch(self, epoch: int) -> None:
-        """Write the history of an epoch."""
-        loss, weight = self.sums[epoch]
-        self.history["loss"].append(float(loss / weight) if weight else math.nan)
-        self.history["lr"].append(self.current_lr)
-        self.history["time"].append(time.perf_counter() - self.started)
-        self._end_of_epoch(epoch)
-
-    def _end_of_epoch(self, epoch: int) -> None:
-        """Validation, schedules, early stopping, callbacks, progress."""
+        """History, validation, schedules, early stopping, callbacks, progress."""
+        self.n_closed = epoch + 1
+        self._write_history(epoch)
         logs = {name: values[-1] for name, values in self.history.items() if values}
         if self.validate is not None:
-            results = self.validate()
+            results = self._validated(epoch)
             for name, value in results.items():
                 self.history.setdefault(name, [math.nan] * epoch).append(value)
             logs.update(results)
@@ -327,12 +335,26 @@ class Trainer:
             self.stopped |= callback.on_epoch_end(self.net, epoch, dict(logs)) is True
         self.progress.epoch(epoch + 1, logs)
 
+    def _write_history(self, epoch: int) -> None:
+        loss, weight = self.sums[epoch]
+        self.history["loss"].append(float(loss / weight) if weight else math.nan)
+        self.history["lr"].append(float(self.rates[epoch]))
+        self.history["time"].append(time.perf_counter() - self.started)
+
+    def _validated(self, epoch: int) -> dict[str, float]:
+        """The validation results; a loss that is not finite is divergence."""
+        try:
+            return self.validate()  # type: ignore[no-any-return]
+        except DivergenceError:
+            self.engine.parameters.restore(self.good[0])
+            self.n_closed = epoch
+            for values in self.history.values():
+                del values[epoch:]
+            raise DivergenceError(divergence_message(epoch, self.segment.chunks[-1], "validation loss")) from None
+
     def _watch(self, logs: dict[str, float], epoch: int) -> None:
         assert self.watch is not None
-        monitor = self.watch.stopping.monitor
-        if monitor not in logs:
-            raise ValueError(f"early_stopping: monitor {monitor!r} is not measured; there are {', '.join(logs)}")
-        improved, stop = self.watch.update(logs[monitor], epoch)
+        improved, stop = self.watch.update(logs[self.watch.stopping.monitor], epoch)
         if improved:
             parameters = self.engine.parameters
             self.best = parameters.rows[0].copy(), parameters.statistics.copy()
@@ -351,22 +373,24 @@ class Trainer:
         snapshot, good_epoch = self.good
         if status == records.BAD_INPUT:
             parameters.restore(snapshot)
+            self.n_closed = good_epoch
             raise ValueError(bad_row_message(self.engine, self.segment.rows, chunk))
         parameters.restore(snapshot)
-        if epoch > good_epoch:  # several epochs were under way: run the good ones again, to the same bits
-            last = int(np.searchsorted(self.segment.epochs, epoch))
+        self.n_closed = epoch
+        last = int(np.searchsorted(self.segment.epochs, epoch))
+        if epoch > good_epoch and last:  # several epochs were under way: run the good ones again, to the same bits
             self.engine.run(0, last)
             parameters.count = int(self.segment.chunks["count"][last - 1])
         raise DivergenceError(divergence_message(epoch, chunk))
 
 
-def divergence_message(epoch: int | None, chunk: Any) -> str:
+def divergence_message(epoch: int, chunk: Any, what: str = "loss or a weight") -> str:
     """What happened, where, and what to try."""
-    where = f"epoch {epoch}, " if epoch is not None else ""
-    kept = "the weights of the last good epoch are restored" if epoch is not None else "the weights are unchanged"
+    kept = f"the weights of epoch {epoch - 1}, the last good one, are restored" if epoch else "the weights are as before the call"
     return (
-        f"the loss became NaN or infinite in {where}step {int(chunk['count']) - 1} at learning rate {chunk['lr']:g}; {kept}. "
-        f"Try a smaller learning rate, clip_norm=1.0, or inputs and targets of mean 0 and deviation 1"
+        f"the {what} became NaN or infinite in epoch {epoch}, step {int(chunk['count']) - 1} at learning rate "
+        f"{chunk['lr']:g}; {kept}. Try a smaller learning rate, clip_norm=1.0, or inputs and targets of mean 0 and "
+        f"deviation 1"
     )
 
 

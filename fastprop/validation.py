@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .arguments import check_fraction
-from .checks import AnyMatrix, Matrix
+from .callbacks import EarlyStopping
+from .checks import AnyMatrix, Matrix, check_finite
 from .losses import Loss
 from .targets import Targets, decode, is_multilabel
 
@@ -30,6 +31,19 @@ def check_some_weight(weights: np.ndarray | None) -> None:
     """Refuse weights that are all zero."""
     if weights is not None and not weights.any():
         raise ValueError("sample_weight must not be zero for all samples")
+
+
+def check_monitor(stopping: EarlyStopping | None, loss: Loss, validates: bool) -> None:
+    """Refuse to watch what is not measured."""
+    if stopping is None:
+        return
+    score_name = "r2" if loss.task == "regression" else "accuracy"
+    measured = ["loss", *(["val_loss", f"val_{score_name}"] if validates else [])]
+    if stopping.monitor not in measured:
+        remedy = "" if validates else "; give X_val and y_val, or validation_fraction"
+        raise ValueError(
+            f"early_stopping: monitor {stopping.monitor!r} is not measured; there are {', '.join(measured)}{remedy}"
+        )
 
 
 def split(net: Network, rows: Rows, X_val: Any, y_val: Any, fraction: Any) -> tuple[Rows, Rows | None]:
@@ -55,6 +69,7 @@ def split(net: Network, rows: Rows, X_val: Any, y_val: Any, fraction: Any) -> tu
         if fraction:
             raise ValueError(f"give either X_val and y_val or validation_fraction, got both (fraction {fraction})")
         matrix, targets = net._check_data(X_val, y_val, names=("X_val", "y_val"))
+        check_finite(matrix.buffers[0] if matrix.is_sparse else matrix.array, "X_val")  # not after an epoch
         return rows, Rows(matrix, targets, None)
     if not fraction:
         return rows, None

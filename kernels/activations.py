@@ -28,8 +28,8 @@ def needs_z(cls: type) -> bool:
     code = cls.derivative.__code__  # type: ignore[attr-defined]
     if "z" in code.co_cellvars:
         return True
-    loads = (i.argval for i in dis.get_instructions(code) if i.opname.startswith("LOAD_"))
-    return any(name == "z" or (isinstance(name, tuple) and "z" in name) for name in loads)  # 3.13 loads two at once
+    names = (i.argval for i in dis.get_instructions(code) if i.opname.startswith(("LOAD_FAST", "LOAD_DEREF")))
+    return any(name == "z" or (isinstance(name, tuple) and "z" in name) for name in names)  # 3.13 loads two at once
 
 
 @activation

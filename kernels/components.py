@@ -50,6 +50,9 @@ class Registry(Mapping[str, type]):
             raise ValueError(f"unknown {self.kind} {name!r}; {nearest(name, self._classes)}")
         return self._classes[name]
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._classes
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._classes)
 
@@ -98,7 +101,7 @@ class Registry(Mapping[str, type]):
 
 def as_named_tuple(cls: type) -> type:
     """A NamedTuple class with the annotated fields, methods and attributes of a plain class."""
-    fields = {name: float for name in cls.__dict__.get("__annotations__", {})}
+    fields = dict.fromkeys(inspect.get_annotations(cls), float)
     defaults = {name: getattr(cls, name) for name in fields if hasattr(cls, name)}
     base = NamedTuple(cls.__name__, list(fields.items()))  # type: ignore[misc]
     base.__new__.__defaults__ = tuple(defaults.values())  # type: ignore[attr-defined]
@@ -154,12 +157,14 @@ def _describe_code(code: CodeType, scope: dict[str, Any], seen: set[int]) -> str
     parts = [code.co_code.hex(), repr(code.co_names), repr(code.co_varnames)]
     for constant in code.co_consts:
         parts.append(_describe_code(constant, scope, seen) if isinstance(constant, CodeType) else repr(constant))
+    parts += [f"{name}={_describe(scope[name], seen)}" for name in code.co_names if name in scope]
     modules = [scope[name] for name in code.co_names if inspect.ismodule(scope.get(name))]
-    for name in code.co_names:
-        if name in scope:
-            parts.append(f"{name}={_describe(scope[name], seen)}")
-        for module in modules:  # module.helper(z)
-            helper = getattr(getattr(module, name, None), "py_func", getattr(module, name, None))
-            if inspect.isfunction(helper) and not module.__name__.startswith("numpy"):
-                parts.append(f"{module.__name__}.{name}={_describe(helper, seen)}")
+    for module in modules:  # grows: module.helper(z), package.module.CONSTANT
+        if module.__name__.partition(".")[0] in ("numpy", "math", "numba"):
+            continue
+        for name in code.co_names:
+            value = getattr(module, name, None)
+            parts.append(f"{module.__name__}.{name}={_describe(value, seen)}")
+            if inspect.ismodule(value) and value not in modules:
+                modules.append(value)
     return "|".join(parts)

@@ -6,6 +6,7 @@
 
 delta is the error of z, the output before the activation: whoever writes the error of a value multiplies it with the
 derivative of the activation that made the value, so every error that is read here is a delta already.
+Fields of records that a loop needs are read before it: LLVM cannot know that stores leave them alone.
 Layouts are in `records`. Rows of the batch lie on the lanes, so nothing is summed across lanes but in `lane_tile`.
 """
 
@@ -31,20 +32,21 @@ def dense_forward(spec, op, step, first, last):
     act = component(spec, 0, op.constants)
     x, w, b, a = pointer(spec, op.x), pointer(spec, op.w), pointer(spec, op.b), pointer(spec, op.a)
     z = pointer(spec, op.z if keeps_z(spec) else op.a)
-    for o in range(0, op.n_out, R):
-        strip = offset(w, o // P * op.w_stride + o % P)
-        n_valid = min(R, op.n_out - o)
+    n_in, n_out, x_stride, a_stride, w_stride = op.n_in, op.n_out, op.x_stride, op.a_stride, op.w_stride
+    for o in range(0, n_out, R):
+        strip = offset(w, o // P * w_stride + o % P)
+        n_valid = min(R, n_out - o)
         r = first
         while r < last:
-            at = r // V * op.a_stride + o * P + r % V * L
-            x_at = offset(x, r // V * op.x_stride + r % V * L)
+            at = r // V * a_stride + o * P + r % V * L
+            x_at = offset(x, r // V * x_stride + r % V * L)
             out = offset(a, at)
             whole = r % V == 0 and r + V <= last
             n = V if whole else 1
             if whole:
-                tile_down(strip, x_at, op.n_in, out)
+                tile_down(strip, x_at, n_in, out)
             else:
-                tile_down_one(strip, x_at, op.n_in, out)
+                tile_down_one(strip, x_at, n_in, out)
             for q in range(n_valid):
                 bias = splat(spec, b[o + q])
                 for k in range(q * P, q * P + n * L, L):
@@ -68,23 +70,24 @@ def dense_backward(spec, op, step, first, last):
     act = component(spec, 0, op.constants)
     w, e_a, e_x = pointer(spec, op.w), pointer(spec, op.e_a), pointer(spec, op.e_x)
     x, z = pointer(spec, op.x), pointer(spec, op.x_z if keeps_z(spec) else op.x)
-    tile = pointer(spec, step.scratch)
-    for i in range(0, op.n_in, R):
+    tile, accumulates = pointer(spec, step.scratch), op.accumulates
+    n_in, n_out, x_stride, a_stride, w_stride = op.n_in, op.n_out, op.x_stride, op.a_stride, op.w_stride
+    for i in range(0, n_in, R):
         strip = offset(w, i * P)
         r = first
         while r < last:
-            at = r // V * op.x_stride + i * P + r % V * L
-            e_at = offset(e_a, r // V * op.a_stride + r % V * L)
+            at = r // V * x_stride + i * P + r % V * L
+            e_at = offset(e_a, r // V * a_stride + r % V * L)
             whole = r % V == 0 and r + V <= last
             n = V if whole else 1
             if whole:
-                tile_along(strip, e_at, op.n_out, tile, op.w_stride)
+                tile_along(strip, e_at, n_out, tile, w_stride)
             else:
-                tile_along_one(strip, e_at, op.n_out, tile, op.w_stride)
-            for q in range(0, min(R, op.n_in - i) * P, P):
+                tile_along_one(strip, e_at, n_out, tile, w_stride)
+            for q in range(0, min(R, n_in - i) * P, P):
                 for k in range(q, q + n * L, L):
                     e = load(tile, k)
-                    if op.accumulates:
+                    if accumulates:
                         e = e + load(e_x, at + k)
                     store(e_x, at + k, e * act.derivative(load(z, at + k), load(x, at + k)))
             r += n
@@ -95,10 +98,11 @@ def transpose_error(spec, op, step, first, last):
     """Registers first..last of delta, transposed so that the gradient's tiles can stream it. Writes op.t."""
     L, V, P = lanes_of(spec), vectors_of(spec), panel_of(spec)
     e_a, t = pointer(spec, op.e_a), pointer(spec, op.t)
-    for o in range(0, op.n_out, L):
+    n_out, a_stride, t_stride = op.n_out, op.a_stride, op.t_stride
+    for o in range(0, n_out, L):
         for r in range(first, last):
-            source = offset(e_a, r // V * op.a_stride + o * P + r % V * L)
-            transpose(source, P, offset(t, o // P * op.t_stride + r * L * P + o % P), P)
+            source = offset(e_a, r // V * a_stride + o * P + r % V * L)
+            transpose(source, P, offset(t, o // P * t_stride + r * L * P + o % P), P)
 
 
 @inner
@@ -141,13 +145,14 @@ def dense_update(spec, op, step, first, last):
     rule = component(spec, 0, step.rule_constants)
     clock = rule.clock(float(step.count))
     w, b, tile = pointer(spec, op.w), pointer(spec, op.b), pointer(spec, step.scratch)
-    tiles_of_panel = (op.n_in + R - 1) // R
-    n_tiles = op.n_weights // op.w_stride * tiles_of_panel
+    n_in, w_stride, lr, row_stride = op.n_in, op.w_stride, step.lr, step.row_stride
+    tiles_of_panel = (n_in + R - 1) // R
+    n_tiles = op.n_weights // w_stride * tiles_of_panel
     for unit in range(first, last):
         if unit < n_tiles:
             panel, i = unit // tiles_of_panel, unit % tiles_of_panel * R
             gradient_tile(spec, op, step, panel, i, tile)
-            parameters, n = offset(w, panel * op.w_stride + i * P), min(R, op.n_in - i) * P
+            parameters, n = offset(w, panel * w_stride + i * P), min(R, n_in - i) * P
             if is_rule(spec):  # stored gradients are regularised when they are complete
                 regularise(spec, op, step, parameters, tile, n, unit)
         else:
@@ -157,4 +162,4 @@ def dense_update(spec, op, step, first, last):
             parameters, n = offset(b, o), L
         if is_rule(spec):
             clip(spec, step, tile, n)
-        apply_rule(spec, rule, clock, step, parameters, tile, n)
+        apply_rule(spec, rule, clock, lr, row_stride, parameters, tile, n)

@@ -7,11 +7,13 @@ compiles its own small kernels and nothing else.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
 import pathlib
 import pickle
+import secrets
 import stat
 import sys
 from collections.abc import Callable
@@ -21,6 +23,7 @@ import llvmlite
 import numba
 from llvmlite import ir
 from numba.core import caching, types
+from numba.core.serialize import dumps
 from numba.extending import intrinsic, models, overload_method, register_model
 
 from . import records
@@ -114,6 +117,35 @@ class Implementation(caching.CompileResultCacheImpl):
     _locator_classes = (Locator,)
 
 
+class Files:
+    """One file for each key, named by it: a digest, then the pickle.
+
+    Numba's index of numbered files lets processes that compile at once hand each other the wrong code.
+    """
+
+    def __init__(self, folder: str, prefix: str) -> None:
+        self._folder, self._prefix = pathlib.Path(folder), prefix
+
+    def _path(self, key: tuple) -> pathlib.Path:
+        return self._folder / f"{self._prefix}.{hashlib.sha256(repr(key).encode()).hexdigest()[:24]}.nbc"
+
+    def load(self, key: tuple) -> Any:
+        """What was saved, or None if it is damaged."""
+        content = self._path(key).read_bytes()
+        digest, data = content[:32], content[32:]
+        return pickle.loads(data) if hashlib.sha256(data).digest() == digest else None
+
+    def save(self, key: tuple, data: Any) -> None:
+        """Write in one stroke: other processes see the whole file or none."""
+        path, content = self._path(key), dumps(data)
+        temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
+        try:
+            temporary.write_bytes(hashlib.sha256(content).digest() + content)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
 class Cache(caching.FunctionCache):
     """Numba's cache, keyed by text (a key that holds a class could not be read without that class), never in the way.
 
@@ -122,23 +154,22 @@ class Cache(caching.FunctionCache):
 
     _impl_class = Implementation
 
+    def __init__(self, function: Callable) -> None:
+        super().__init__(function)
+        self._cache_file = Files(self._cache_path, self._impl.filename_base)
+
     def _index_key(self, sig: Any, codegen: Any) -> tuple:
         return str(sig), codegen.magic_tuple()
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
             return super().load_overload(sig, target_context)
-        except Exception:  # whatever a damaged pickle raises
+        except Exception:  # no file, or whatever a pickle raises
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        for attempt in (lambda: None, self.flush):
-            try:
-                attempt()
-                super().save_overload(sig, data)
-                return
-            except (OSError, EOFError, pickle.PickleError, ValueError, TypeError, AttributeError, ImportError, KeyError):
-                continue
+        with contextlib.suppress(OSError, pickle.PickleError, ValueError, TypeError, AttributeError, ImportError):
+            super().save_overload(sig, data)
 
 
 def cached(function: Callable, **options: Any) -> Any:

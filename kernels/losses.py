@@ -15,6 +15,7 @@ across_outputs : bool, default False
 
 from __future__ import annotations
 
+import inspect
 from typing import NamedTuple
 
 import numpy as np
@@ -43,10 +44,10 @@ class LossRegistry(Registry):
 
 def check_options(cls: type) -> None:
     """Raise TypeError or ValueError if a class attribute of a loss is of no use."""
-    fields = getattr(cls, "_fields", cls.__dict__.get("__annotations__", {}))
+    fields = getattr(cls, "_fields", inspect.get_annotations(cls))
     for name, default in OPTIONS.items():
         if name in fields:
-            raise TypeError(f"loss {cls.__name__}: write {name} = ... without a type, it is not a setting of the formula")
+            raise TypeError(f"loss {cls.__name__}: write {name} = ... without a type; it is no setting of the formula")
         got = getattr(cls, name, default)
         number = isinstance(default, float) and isinstance(got, int) and not isinstance(got, bool)
         if not (number or isinstance(got, type(default))):

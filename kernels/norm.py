@@ -113,7 +113,7 @@ def norm_update(spec, op, step, first, last):
             gradient[i], gradient[L + i] = hsum(along), hsum(total)
         if is_rule(spec):
             clip(spec, step, gradient, 2 * L)
-        apply_rule(spec, rule, clock, step, offset(pointer(spec, op.w), unit * L), gradient, L)
-        apply_rule(spec, rule, clock, step, offset(pointer(spec, op.b), unit * L), offset(gradient, L), L)
+        apply_rule(spec, rule, clock, step.lr, step.row_stride, offset(pointer(spec, op.w), unit * L), gradient, L)
+        apply_rule(spec, rule, clock, step.lr, step.row_stride, offset(pointer(spec, op.b), unit * L), offset(gradient, L), L)
 
 

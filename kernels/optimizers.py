@@ -1,8 +1,8 @@
 """Update rules: one small class each, with PyTorch's formulas and defaults.
 
-`update(w, g, slots, lr, t)` takes weights, their gradient and `n_slots` numbers of state for each, and gives new weights
-and new state. `clock(t)`, if there is one, is computed in float64 once an update, t = 1, 2, ...; its result is what
-`update` then receives as t. `weight_decay` adds weight_decay w to the gradient, but for AdamW.
+`update(w, g, slots, lr, t)` takes weights, their gradient and `n_slots` numbers of state for each, and gives new
+weights and new state. `clock(t)`, if there is one, is computed in float64 once an update, t = 1, 2, ...; its result is
+what `update` then receives as t. `weight_decay` adds weight_decay w to the gradient, but for AdamW.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ class RuleRegistry(Registry):
     """Update rules by name; checks `n_slots` and `clock`."""
 
     def register(self, cls: type) -> type:
-        fields = getattr(cls, "_fields", cls.__dict__.get("__annotations__", {}))
+        fields = getattr(cls, "_fields", inspect.get_annotations(cls))
         n_slots = getattr(cls, "n_slots", None)
         if "n_slots" in fields or isinstance(n_slots, bool) or not isinstance(n_slots, int) or n_slots < 0:
             raise TypeError(
-                f"optimizer {cls.__name__} needs a class attribute n_slots without a type, the number of states a weight "
-                f"has: n_slots = 1; got {n_slots!r}"
+                f"optimizer {cls.__name__} needs the number of states that a weight has as a class attribute "
+                f"without a type: n_slots = 1; got {n_slots!r}"
             )
         clock = getattr(cls, "clock", None)
         if clock is not None and tuple(inspect.signature(clock).parameters) != ("self", "t"):

@@ -397,9 +397,9 @@ class PowerTemplate(AbstractTemplate):
     """A register to a literal whole power, 0 to 16."""
 
     def generic(self, args, kws):
-        if len(args) == 2 and isinstance(args[0], Vec) and isinstance(args[1], types.IntegerLiteral):
-            if 0 <= args[1].literal_value <= 16:
-                return signature(args[0], *args)
+        literal = len(args) == 2 and isinstance(args[0], Vec) and isinstance(args[1], types.IntegerLiteral)
+        if literal and 0 <= args[1].literal_value <= 16:
+            return signature(args[0], *args)
 
 
 @lower_builtin(operator.pow, Vec, types.IntegerLiteral)

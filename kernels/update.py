@@ -36,20 +36,20 @@ BLOCK = 8192  # parameters of one unit of work where gradients are stored: 32 KB
 
 def first_slot(spec):
     """The row of the first slot; `Accumulate` has the gradients themselves as its slot."""
-    return 1 if spec.classes[0] is Accumulate else 2
+    return 1 if spec.classes[-1] is Accumulate else 2
 
 
 @intrinsic
 def is_rule(typingctx, spec):
     """Whether the kernel updates parameters, and does not only store gradients: a constant."""
-    value = spec.classes[0] is not Accumulate
+    value = spec.classes[-1] is not Accumulate
     return types.boolean(spec), lambda context, builder, sig, args: I1(value)
 
 
 @intrinsic
 def load_slots(typingctx, spec, p, stride, i):
     """The tuple of the rule's slots of the parameters p[i : i + lanes]; None if it has none."""
-    n = spec.classes[0].n_slots
+    n = spec.classes[-1].n_slots
     kind = types.UniTuple(Vec(spec.dtype), n) if n else types.none  # Numba cannot pass an empty tuple
 
     def codegen(context, builder, sig, args):
@@ -66,9 +66,9 @@ def load_slots(typingctx, spec, p, stride, i):
 @intrinsic
 def store_slots(typingctx, spec, p, stride, i, slots):
     """Write the tuple of the rule's slots of the parameters p[i : i + lanes]."""
-    n = spec.classes[0].n_slots
+    n = spec.classes[-1].n_slots
     if isinstance(slots, types.BaseTuple) and len(slots) != n or n and not isinstance(slots, types.BaseTuple):
-        raise TypeError(f"update of {spec.classes[0].__name__} must return w and a tuple of n_slots = {n} slots, got {slots}")
+        raise TypeError(f"update of {spec.classes[-1].__name__} must return w and a tuple of n_slots = {n} slots, got {slots}")
 
     def codegen(context, builder, sig, args):
         _, base, stride_, at, values = args
@@ -81,13 +81,13 @@ def store_slots(typingctx, spec, p, stride, i, slots):
 
 
 @inner
-def apply_rule(spec, rule, clock, step, parameters, gradient, n):
+def apply_rule(spec, rule, clock, lr, row_stride, parameters, gradient, n):
     """w, slots = rule.update(w, g, slots) for n parameters; n is a multiple of the lanes. Writes parameters and slots."""
     for k in range(0, n, lanes_of(spec)):
-        slots = load_slots(spec, parameters, step.row_stride, k)
-        w, slots = rule.update(load(parameters, k), load(gradient, k), slots, step.lr, clock)
+        slots = load_slots(spec, parameters, row_stride, k)
+        w, slots = rule.update(load(parameters, k), load(gradient, k), slots, lr, clock)
         store(parameters, k, w)
-        store_slots(spec, parameters, step.row_stride, k, slots)
+        store_slots(spec, parameters, row_stride, k, slots)
 
 
 @inner
@@ -171,6 +171,6 @@ def stored_update(spec, op, step, first, last):
         if step.scale != 1.0:
             for k in range(0, n, lanes_of(spec)):
                 store(g, k, load(g, k) * step.scale)
-        apply_rule(spec, rule, clock, step, p, g, n)
+        apply_rule(spec, rule, clock, step.lr, step.row_stride, p, g, n)
         for k in range(0, n, lanes_of(spec)):
             store(g, k, splat(spec, 0.0))
