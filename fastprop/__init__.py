@@ -16,10 +16,9 @@ from . import initializers as init
 from . import losses, schedules
 from .callbacks import EarlyStopping
 from .errors import DivergenceError, FileError
-
 from .layers import BatchNorm, Dense, Dropout, LayerNorm, Residual
+from .loading import load
 from .losses import loss
-from .models import load
 from .network import Network
 from .optimizers import SGD, Adagrad, Adam, AdamW, RMSProp, optimizer
 

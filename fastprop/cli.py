@@ -13,9 +13,10 @@ from typing import Annotated, Any, Literal, NoReturn
 import numpy as np
 import typer
 
-from . import __version__, network, tabular
+from . import __version__, tabular
 from .doctor import facts
 from .tables import read_table
+from .warmup import warmup as compile_usual
 
 IMPORT_SECONDS = time.process_time()  # of this process so far: Python's start and all imports, Numba's above all
 
@@ -176,7 +177,7 @@ def doctor() -> None:
 def warmup() -> None:
     """Compile the usual combinations now, so that the first training need not."""
     start = time.perf_counter()
-    network.warmup(lambda what: say("compiling", what))
+    compile_usual(lambda what: say("compiling", what))
     say("ready", f"after {time.perf_counter() - start:.1f} s")
 
 

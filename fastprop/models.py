@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from . import files
 from .arguments import check_choice
 from .components import Description
 from .engine import Parameters
-from .errors import FileError
 from .initializers import generator, initial
-from .labels import classes_from_description, describe_classes
-from .layers import Dense, Layer, Residual, Softmax, layer_from_description
-from .losses import Loss, loss_from_description
-from .optimizers import optimizer_from_description
+from .labels import describe_classes
+from .layers import Dense, Layer, Residual, Softmax
+from .losses import Loss
 from .plan import Operation, Plan
 
 if TYPE_CHECKING:
@@ -227,52 +223,3 @@ def describe(net: Network, extra: Mapping[str, Any]) -> Description:
         "feature_names": [str(n) for n in net.feature_names_in_] if hasattr(net, "feature_names_in_") else None,
         "extra": dict(extra),
     }  # fmt: skip
-
-
-def load(path: str | os.PathLike[str], custom: Mapping[str, Any] | None = None) -> Network:
-    """Read a network that `Network.save` wrote. Nothing in the file is executed.
-
-    Parameters
-    ----------
-    path : path-like
-    custom : dict of str to class or callable, optional
-        Your own activations, losses, optimizers and schedules by name, where they are not registered already.
-
-    Returns
-    -------
-    Network
-        The optimizer starts anew.
-
-    Raises
-    ------
-    FileError
-        If the file is damaged, truncated, foreign or of a newer version.
-    ValueError
-        If a class of your own is neither in `custom` nor registered; the message names it.
-    """
-    from .network import Network
-
-    description, arrays = files.read(path)
-    try:
-        layers = [layer_from_description(d, custom) for d in description["layers"]]
-        loss = loss_from_description(description["loss"], custom)
-        optimizer = optimizer_from_description(description["optimizer"], custom)
-        settings = {k: description[k] for k in ("l1", "l2", "clip_norm", "clip_value", "seed", "dtype")}
-        net = Network(layers, loss, optimizer, **settings)
-        plan = Plan(net.layers, description["n_features"], net.dtype, is_output_linear(net.layers, net.loss))
-        parameters = Parameters(plan, optimizer.rule().n_slots)
-        set_named_arrays(plan, parameters, arrays)
-        net._plan, net._parameters = plan, parameters
-        net.classes_ = classes_from_description(description["classes"])
-        net._one_dimensional = bool(description["one_dimensional"])
-        if description["feature_names"] is not None:
-            net.feature_names_in_ = np.array(description["feature_names"], dtype=object)
-        net.extra = dict(description["extra"])
-    except (KeyError, AttributeError, TypeError) as error:
-        raise FileError(f"cannot read {os.fspath(path)}: its description is damaged ({error!r})") from error
-    except ValueError as error:
-        if "custom" in str(error):
-            raise
-        raise FileError(f"cannot read {os.fspath(path)}: {error}") from error
-    return net
-

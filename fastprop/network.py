@@ -101,7 +101,7 @@ class Network:
         self.epochs_done = 0
         self._plan: Plan | None = None
         self._one_dimensional = True
-        self._engines: dict[tuple, list[Engine]] = {}
+        self._engines: dict[tuple[Any, ...], list[Engine]] = {}
         models.check_output(self.layers, self.loss)
 
     # ---- building -------------------------------------------------------------------------------------------------
@@ -476,7 +476,7 @@ class Network:
         engine.release()
         idle.append(engine)
 
-    def _signature(self, mode: str) -> tuple:
+    def _signature(self, mode: str) -> tuple[Any, ...]:
         """What an engine has frozen in: it must not be reused when the user changes it."""
         if mode == "predict":
             return ()

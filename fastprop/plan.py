@@ -229,7 +229,7 @@ class Plan:
             return row[op.w : op.w + op.out.n].copy(), b
         panels = self._panels(op, row)[:, : op.x.n]
         W = panels.transpose(1, 0, 2).reshape(op.x.n, -1)[:, : op.out.n]
-        return np.ascontiguousarray(W), b
+        return W.copy(), b  # ascontiguousarray would give a view where there is one panel, or one input
 
     @staticmethod
     def statistics_of(op: Operation, statistics: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,8 @@
 """Rows of a user's matrix, from any dtype and any strides, into panels of samples; the matrix is never copied whole.
 
-Rows are read in any order, cast as they are read, and transposed in registers: 16 rows of one register each become
-16 features of one register. Whether all numbers were finite costs one multiply-add a register and is told at the end.
+Rows are read in any order and cast as they are read. Rows of the kernels' own dtype are transposed in registers: 16
+rows of one register each become 16 features of one register. Other dtypes and strides are read column by column.
+Whether all numbers were finite costs one multiply-add a register and is told at the end.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from numba.extending import intrinsic
 from .jit import inner, kernel
 from .records import source_at
 from .simd import (
-    I32, I64, Vec, constant, fmuladd, hsum, index_pointer, lanes_of, load, load_at, offset, panel_of, pointer,
-    prefetch, splat, store, store_at, transpose, transposed, vectors_of, first_lanes, itemsize_of, select, scalar_ir,
+    I32, I64, Vec, constant, double_pointer, first_lanes, fma, fmuladd, hsum, index_pointer, itemsize_of, lanes_of, load,
+    load_at, offset, panel_of, pointer, prefetch, scalar_ir, select, splat, store, store_at, transposed, vectors_of,
 )  # fmt: skip
+from .tile import loop
 
 AHEAD = 16  # rows to prefetch before they are read; random rows come from memory
 
@@ -68,43 +70,50 @@ def decode_half(builder, raw):
     return builder.bitcast(builder.or_(value, sign), ir.FloatType())
 
 
+def emit_cast(builder, dtype, code, n, address_of, out):
+    """out[i] = the number with dtype code `code` at address_of(i), for i < n, n >= 1: a loop for each code."""
+    done = builder.append_basic_block("cast")
+    switch = builder.switch(code, done)
+    for number in CODES:
+        block = builder.append_basic_block(f"code{number}")
+        switch.add_case(I64(number), block)
+        builder.position_at_end(block)
+        integer = ir.IntType(NUMBERS[number % SWAPPED][0])
+
+        def body(i, values, number=number, integer=integer):
+            raw = builder.load(builder.inttoptr(address_of(i), integer.as_pointer()))
+            raw.align = 1
+            builder.store(decode(builder, raw, number, dtype), builder.gep(out, [i]))
+            return values
+
+        loop(builder, n, [], body)
+        builder.branch(done)
+    builder.position_at_end(done)
+
+
 @intrinsic
 def cast_row(typingctx, spec, code, address, stride, n, out):
-    """out[i] = the number with dtype code `code` at address + i stride (bytes), for i < n, n >= 1. Writes out.
-
-    One loop for each code, chosen by a switch outside of it.
-    """
+    """out[i] = the number with dtype code `code` at address + i stride (bytes), for i < n, n >= 1. Writes out."""
 
     def codegen(context, builder, sig, args):
         _, code_, address_, stride_, n_, out_ = args
-        done = builder.append_basic_block("cast")
-        switch = builder.switch(code_, done)
-        for number in CODES:
-            block = builder.append_basic_block(f"code{number}")
-            switch.add_case(I64(number), block)
-            builder.position_at_end(block)
-            integer = ir.IntType(NUMBERS[number % SWAPPED][0])
-
-            def body(i, values, number=number, integer=integer):
-                where = builder.add(address_, builder.mul(i, stride_))
-                raw = builder.load(builder.inttoptr(where, integer.as_pointer()))
-                raw.align = 1
-                builder.store(decode(builder, raw, number, spec.dtype), builder.gep(out_, [i]))
-                return values
-
-            emit_loop(builder, n_, body)
-            builder.branch(done)
-        builder.position_at_end(done)
+        emit_cast(builder, spec.dtype, code_, n_, lambda i: builder.add(address_, builder.mul(i, stride_)), out_)
         return context.get_dummy_value()
 
     return types.void(spec, types.int64, types.int64, types.int64, types.int64, out), codegen
 
 
-def emit_loop(builder, n, body):
-    """`for i in range(n): body(i)` for n >= 1."""
-    from .tile import loop
+@intrinsic
+def cast_column(typingctx, spec, code, addresses, shift, n, out):
+    """out[i] = the number with dtype code `code` at addresses[i] + shift (bytes), for i < n, n >= 1. Writes out."""
 
-    loop(builder, n, [], lambda i, values: body(i, values) or [])
+    def codegen(context, builder, sig, args):
+        _, code_, addresses_, shift_, n_, out_ = args
+        address = lambda i: builder.add(builder.load(builder.gep(addresses_, [i])), shift_)  # noqa: E731
+        emit_cast(builder, spec.dtype, code_, n_, address, out_)
+        return context.get_dummy_value()
+
+    return types.void(spec, types.int64, addresses, types.int64, types.int64, out), codegen
 
 
 @intrinsic
@@ -146,36 +155,29 @@ def gather(spec, op, step, first, last):
     """
     L, V, P = lanes_of(spec), vectors_of(spec), panel_of(spec)
     source = source_at(step.sources, op.source)
-    size = itemsize_of(spec)
-    is_plain = source.code == (0 if size == 4 else 1) and source.column_stride == size
-    a, staging, addresses = pointer(spec, op.a), pointer(spec, step.scratch), index_pointer(step.scratch + L * L * size)
+    code, row_stride, column_stride = source.code, source.row_stride, source.column_stride
+    size, n_samples, n_columns, a_stride = itemsize_of(spec), step.n_rows, op.n_out, op.a_stride
+    is_plain = code == (0 if size == 4 else 1) and column_stride == size
+    a, addresses = pointer(spec, op.a), index_pointer(step.scratch)
     bad = splat(spec, 0.0)
     for r in range(first, last):
-        n_rows = min(L, step.n_rows - r * L)
-        out = offset(a, r // V * op.a_stride + r % V * L)
+        n_rows = min(L, n_samples - r * L)
+        out = offset(a, r // V * a_stride + r % V * L)
         for i in range(n_rows):
-            addresses[i] = source.address + row_number(step, r * L + i) * source.row_stride
-        if is_plain and n_rows == L and r * L + AHEAD + L <= step.n_rows:
+            addresses[i] = source.address + row_number(step, r * L + i) * row_stride
+        n_whole = n_columns // L * L if is_plain and n_rows == L else 0
+        if n_whole and r * L + AHEAD + L <= n_samples:
             for i in range(L):
-                ahead = source.address + row_number(step, r * L + AHEAD + i) * source.row_stride
-                for j in range(0, op.n_out * size, 64):
+                ahead = source.address + row_number(step, r * L + AHEAD + i) * row_stride
+                for j in range(0, n_columns * size, 64):
                     prefetch(ahead + j)
-        n_whole = op.n_out // L * L if is_plain and n_rows == L else 0
         for j in range(0, n_whole, L):
             bad = bad + transpose_rows(spec, addresses, j * size, offset(out, j * P), P)
-        for j in range(n_whole, op.n_out, L):
-            for k in range(0, L * L, L):
-                store(staging, k, splat(spec, 0.0))
-            n_columns = min(L, op.n_out - j)
-            for i in range(n_rows):
-                cast_row(spec, source.code, addresses[i] + j * source.column_stride, source.column_stride, n_columns, offset(staging, i * L))
-                bad = bad + load(staging, i * L) * 0.0
-            if n_columns == L:
-                transpose(staging, L, offset(out, j * P), P)
-            else:
-                for q in range(n_columns):
-                    for i in range(L):
-                        out[(j + q) * P + i] = staging[i * L + q]
+        for j in range(n_whole, n_columns):
+            column = offset(out, j * P)
+            store(column, 0, splat(spec, 0.0))
+            cast_column(spec, code, addresses, j * column_stride, n_rows, column)
+            bad = fma(load(column, 0), splat(spec, 0.0), bad)
     if not hsum(bad) == 0.0:
         index_pointer(step.bad_input)[0] = 1
 
@@ -184,7 +186,7 @@ def gather(spec, op, step, first, last):
 def sample_weights(spec, op, step, first, last):
     """Weight of each sample over the sum of the update's weights; 0 in lanes beyond the last row. Writes op.a.
 
-    Without weights (source code -1) each sample counts the same.
+    Weights are float64; without any (source code -1) each sample counts the same.
     """
     L = lanes_of(spec)
     a = pointer(spec, op.a)
@@ -196,6 +198,6 @@ def sample_weights(spec, op, step, first, last):
         else:
             store(a, r * L, splat(spec, 0.0))
             for i in range(n_rows):
-                weights = source.address + row_number(step, r * L + i) * source.row_stride
-                cast_row(spec, source.code, weights, source.column_stride, 1, offset(a, r * L + i))
+                weight = double_pointer(source.address + row_number(step, r * L + i) * source.row_stride)
+                a[r * L + i] = weight[0]
             store(a, r * L, load(a, r * L) * step.inverse_weight)
