@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from . import files, models
-from .engine import Parameters
 from .errors import FileError
 from .labels import classes_from_description
 from .layers import layer_from_description
@@ -17,6 +16,7 @@ from .losses import loss_from_description
 from .network import Network
 from .optimizers import optimizer_from_description
 from .plan import Plan
+from .workspace import Parameters
 
 
 def load(path: str | os.PathLike[str], custom: Mapping[str, Any] | None = None) -> Network:

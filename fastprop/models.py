@@ -9,12 +9,12 @@ import numpy as np
 
 from .arguments import check_choice
 from .components import Description
-from .engine import Parameters
 from .initializers import generator, initial
 from .labels import describe_classes
 from .layers import Dense, Layer, Residual, Softmax
 from .losses import Loss
 from .plan import Operation, Plan
+from .workspace import Parameters
 
 if TYPE_CHECKING:
     from .network import Network

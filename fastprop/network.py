@@ -13,7 +13,7 @@ from . import files, models
 from .arguments import check_bool, check_number, check_positive_int
 from .callbacks import check_callbacks, resolve_early_stopping
 from .checks import AnyMatrix, check_matrix
-from .engine import Engine, Recipe, chunks_of
+from .engine import Engine, chunks_of
 from .errors import DivergenceError
 from .kernels import records
 from .layers import Layer, check_layers
@@ -27,6 +27,7 @@ from .targets import Targets, combine_weights, decode, prepare_targets, probabil
 from .threads import pool
 from .trainer import Settings, Trainer, bad_row_message, candidates
 from .validation import Rows, check_monitor, check_some_weight, score, split, validator
+from .workspace import Form, Recipe
 
 MAX_ENGINES = 8  # kinds of engines kept for the next call
 RUN_CHUNKS = 16  # chunks between two looks for Ctrl-C
@@ -97,6 +98,7 @@ class Network:
         self.seed = models.check_seed(seed)
         self.dtype = models.check_dtype(dtype)
         self.classes_: np.ndarray | None = None
+        self.history_: dict[str, list[float]]
         self.extra: dict[str, Any] = {}
         self.epochs_done = 0
         self._plan: Plan | None = None
@@ -456,20 +458,25 @@ class Network:
 
     @contextlib.contextmanager
     def _engine(
-        self, mode: str, batch_rows: int, matrix: AnyMatrix, targets: Targets | None, n_workers: int, accumulates: bool = False
+        self,
+        mode: str,
+        batch_rows: int,
+        matrix: AnyMatrix,
+        targets: Targets | None,
+        n_workers: int,
+        accumulates: bool = False,
     ) -> Iterator[Engine]:
         """Borrow an engine: several threads may predict at once, each with its own."""
-        n_targets = 1 if targets is None else targets.matrix.n_columns
-        labels = targets is not None and targets.labels
-        key = (mode, batch_rows, n_targets, labels, n_workers, accumulates, matrix.is_sparse, self._signature(mode))
+        form = Form(is_sparse=matrix.is_sparse)
+        if targets is not None:
+            form = Form(targets.matrix.n_columns, targets.labels, matrix.is_sparse)
+        key = (mode, batch_rows, form, n_workers, accumulates, self._signature(mode))
         idle = self._engines.setdefault(key, [])
         try:
             engine = idle.pop()
         except IndexError:
-            plan = self._built()
-            engine = Engine(
-                plan, self._parameters, self._recipe(mode), batch_rows, n_targets, labels, n_workers, accumulates, matrix.is_sparse
-            )
+            plan, recipe = self._built(), self._recipe(mode)
+            engine = Engine(plan, self._parameters, recipe, form, batch_rows, n_workers, accumulates)
         yield engine
         if len(self._engines) > MAX_ENGINES:
             self._engines.clear()

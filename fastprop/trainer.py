@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -68,6 +69,15 @@ class Segment:
     weights: np.ndarray
     rows: np.ndarray | None
     closes: range
+
+
+@dataclass
+class Mark:
+    """Where training can go back to: the state before an epoch, and the segment that begins there."""
+
+    epoch: int
+    snapshot: tuple[np.ndarray, np.ndarray, int]
+    segment: Segment | None = None
 
 
 @dataclass
@@ -154,7 +164,7 @@ class Trainer:
         """Train; returns the history."""
         self.sums = np.zeros((self.settings.epochs, 2))  # weighted losses, weights
         self.rates = np.zeros(self.settings.epochs)
-        self.good = self.engine.parameters.snapshot(), 0
+        self.marks: deque[Mark] = deque(maxlen=2)
         try:
             for segment in self._segments():
                 self._run_segment(segment)
@@ -162,8 +172,7 @@ class Trainer:
                     break
         finally:
             self._discard_partial_update()
-            for epoch in range(len(self.history["loss"]), self.n_closed):
-                self._write_history(epoch)
+            self._finish_history()
             if self.settings.counts:
                 self.net.history_, self.net.epochs_done = self.history, self.first_epoch + self.n_closed
         if self.best is not None:
@@ -184,7 +193,7 @@ class Trainer:
         n_epochs = 1 if self._stops_at_epochs else many
         for epoch in range(0, self.settings.epochs, n_epochs):
             last = min(self.settings.epochs, epoch + n_epochs)
-            self.good = self.engine.parameters.snapshot(), epoch
+            self.marks.append(Mark(epoch, self.engine.parameters.snapshot()))
             cursors = [0] * (last - epoch)
             for first in range(0, self.updates_of_epoch, SEGMENT_UPDATES):
                 n = min(SEGMENT_UPDATES, self.updates_of_epoch - first)
@@ -243,6 +252,8 @@ class Trainer:
         engine.set_rows(segment.rows)
         engine.set_chunks(segment.chunks)
         self.segment = segment
+        if self.marks[-1].segment is None:
+            self.marks[-1].segment = segment
         done = 0
         while done < len(segment.chunks) and not self.stopped:
             last = self._slice_end(done)
@@ -258,7 +269,7 @@ class Trainer:
             self._after_slice(done, last)
             done = last
         if done and not np.isfinite(engine.parameters.rows[0]).all():  # the last update is followed by no loss to tell
-            self._fail(records.DIVERGED, done - 1)
+            self._diverged(int(segment.epochs[done - 1]), segment.chunks[done - 1], "weights")
         closes = segment.closes
         if done < len(segment.chunks):  # a callback stopped in the middle: the running epoch ends here
             closes = range(len(self.history["loss"]), int(segment.epochs[done - 1]) + 1)
@@ -318,7 +329,7 @@ class Trainer:
 
     def _close_epoch(self, epoch: int) -> None:
         """History, validation, schedules, early stopping, callbacks, progress."""
-        self.n_closed = epoch + 1
+        self.n_closed = max(self.n_closed, epoch + 1)
         self._write_history(epoch)
         logs = {name: values[-1] for name, values in self.history.items() if values}
         if self.validate is not None:
@@ -341,16 +352,23 @@ class Trainer:
         self.history["lr"].append(float(self.rates[epoch]))
         self.history["time"].append(time.perf_counter() - self.started)
 
+    def _finish_history(self) -> None:
+        """Bring all lists to the number of complete epochs, wherever Ctrl-C or divergence came; NaN for what is unknown."""
+        n = min(self.n_closed, *map(len, self.history.values()))
+        for values in self.history.values():
+            del values[n:]
+        for epoch in range(n, self.n_closed):
+            self._write_history(epoch)
+        for values in self.history.values():
+            values += [math.nan] * (self.n_closed - len(values))
+
     def _validated(self, epoch: int) -> dict[str, float]:
         """The validation results; a loss that is not finite is divergence."""
+        assert self.validate is not None
         try:
-            return self.validate()  # type: ignore[no-any-return]
+            return dict(self.validate())
         except DivergenceError:
-            self.engine.parameters.restore(self.good[0])
-            self.n_closed = epoch
-            for values in self.history.values():
-                del values[epoch:]
-            raise DivergenceError(divergence_message(epoch, self.segment.chunks[-1], "validation loss")) from None
+            self._diverged(epoch, self.segment.chunks[-1], "validation loss")
 
     def _watch(self, logs: dict[str, float], epoch: int) -> None:
         assert self.watch is not None
@@ -367,26 +385,38 @@ class Trainer:
         self.engine.parameters.rows[1] = 0
 
     def _fail(self, status: int, at: int) -> None:
-        """Report bad input or divergence, with the weights of the last good epoch."""
+        """Report bad input or divergence that chunk number `at` met."""
         chunk, epoch = self.segment.chunks[at], int(self.segment.epochs[at])
-        parameters = self.engine.parameters
-        snapshot, good_epoch = self.good
         if status == records.BAD_INPUT:
-            parameters.restore(snapshot)
-            self.n_closed = good_epoch
+            self._go_back(self.marks[-1].epoch)
             raise ValueError(bad_row_message(self.engine, self.segment.rows, chunk))
-        parameters.restore(snapshot)
+        first = self.segment.chunks[np.searchsorted(self.segment.epochs, epoch)]
+        begins = self.segment is self.marks[-1].segment and chunk["count"] == first["count"]
+        self._diverged(epoch, chunk, "loss", bad_epoch=epoch - 1 if begins else epoch)
+
+    def _diverged(self, epoch: int, chunk: Any, what: str, bad_epoch: int | None = None) -> NoReturn:
+        """Go back to before `bad_epoch`, which made the weights bad: a loss that is bad at once shows the former one was."""
+        good = max(0, epoch if bad_epoch is None else bad_epoch)
+        self._go_back(good)
+        raise DivergenceError(divergence_message(epoch, chunk, what, good))
+
+    def _go_back(self, epoch: int) -> None:
+        """Restore the state before this or the former epoch; those that share its segment run again, to the same bits."""
+        mark = self.marks[-1] if epoch >= self.marks[-1].epoch else self.marks[0]
+        self.engine.parameters.restore(mark.snapshot)
         self.n_closed = epoch
-        last = int(np.searchsorted(self.segment.epochs, epoch))
-        if epoch > good_epoch and last:  # several epochs were under way: run the good ones again, to the same bits
+        assert mark.segment is not None
+        last = int(np.searchsorted(mark.segment.epochs, epoch))
+        if epoch > mark.epoch and last:
+            self.engine.set_rows(mark.segment.rows)
+            self.engine.set_chunks(mark.segment.chunks)
             self.engine.run(0, last)
-            parameters.count = int(self.segment.chunks["count"][last - 1])
-        raise DivergenceError(divergence_message(epoch, chunk))
+            self.engine.parameters.count = int(mark.segment.chunks["count"][last - 1])
 
 
-def divergence_message(epoch: int, chunk: Any, what: str = "loss or a weight") -> str:
+def divergence_message(epoch: int, chunk: Any, what: str, n_good: int) -> str:
     """What happened, where, and what to try."""
-    kept = f"the weights of epoch {epoch - 1}, the last good one, are restored" if epoch else "the weights are as before the call"
+    kept = f"the weights after epoch {n_good - 1}, the last good one, are restored" if n_good else "the weights are as before the call"
     return (
         f"the {what} became NaN or infinite in epoch {epoch}, step {int(chunk['count']) - 1} at learning rate "
         f"{chunk['lr']:g}; {kept}. Try a smaller learning rate, clip_norm=1.0, or inputs and targets of mean 0 and "
@@ -400,11 +430,9 @@ def epoch_keys(seed: int, epoch: int) -> np.ndarray:
     return generator.integers(0, 2**64, 6, dtype=np.uint64) | np.uint64(1)
 
 
-
-
 def bad_row_message(engine: Engine, rows: np.ndarray | None, chunk: Any) -> str:
     """Names the first number of a chunk of X that is not finite (in the network's dtype)."""
-    matrix = engine.data[0]
+    matrix: Any = engine.data
     first, n = int(chunk["first"]), int(chunk["n_rows"])
     numbers = np.arange(first, first + n) if rows is None else rows[first : first + n]
     for row in numbers:

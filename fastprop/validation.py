@@ -10,7 +10,7 @@ import numpy as np
 
 from .arguments import check_fraction
 from .callbacks import EarlyStopping
-from .checks import AnyMatrix, Matrix, check_finite
+from .checks import AnyMatrix, Matrix, SparseMatrix, check_finite
 from .losses import Loss
 from .targets import Targets, decode, is_multilabel
 
@@ -69,7 +69,7 @@ def split(net: Network, rows: Rows, X_val: Any, y_val: Any, fraction: Any) -> tu
         if fraction:
             raise ValueError(f"give either X_val and y_val or validation_fraction, got both (fraction {fraction})")
         matrix, targets = net._check_data(X_val, y_val, names=("X_val", "y_val"))
-        check_finite(matrix.buffers[0] if matrix.is_sparse else matrix.array, "X_val")  # not after an epoch
+        check_finite(matrix.buffers[0] if isinstance(matrix, SparseMatrix) else matrix.array, "X_val")  # not after an epoch
         return rows, Rows(matrix, targets, None)
     if not fraction:
         return rows, None

@@ -138,7 +138,7 @@ def row_backward(spec, op, step, first, last):
     rows of W are taken together: their products with delta are summed over the lanes at once.
     """
     L, P = lanes_of(spec), panel_of(spec)
-    act, rule = component(spec, 0, op.constants), component(spec, 1, step.rule_constants)
+    act, rule = component(spec, 0, op.constants_below), component(spec, 1, step.rule_constants)
     clock, lr, row_stride = rule.clock(float(step.count)), step.lr, step.row_stride
     x, w, e_a = pointer(spec, op.x), pointer(spec, op.w), pointer(spec, op.e_a)
     n_in, n_out, w_stride = op.n_in, op.n_out, op.w_stride

@@ -50,6 +50,7 @@ OPERATION = record(
     by_lanes="i8",  # gradient tiles are summed over lanes: one side is narrow
     source="i8",  # gather: 0 X, 1 y, 2 sample weights
     constants="i8",  # float64 fields of the operation's component
+    constants_below="i8",  # online: those of the activation that made the input
     mean="i8",  # norms: statistics of the batch, and the running ones
     inverse_deviation="i8",
     running_mean="i8",

@@ -26,6 +26,8 @@ FLOORS = [
     {"trainer"},
     {"threads", "progress"},
     {"engine"},
+    {"programs"},
+    {"workspace"},
     {"plan"},
     {"targets", "labels", "callbacks", "files"},
     {"layers", "losses", "optimizers"},
