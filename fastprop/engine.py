@@ -66,9 +66,11 @@ class Engine:
         self.bad_input = np.zeros(1, np.int64)
         self.sync = np.zeros(16, np.int64)
         self.job = np.zeros(1, records.JOB)
+        self.data: AnyMatrix | None = None
+        self.chunks: np.ndarray | None = None
+        self._alive: dict[str, Any] = {}  # what records point to
         self._make_steps(max_workers)
         self._fill_job()
-        self.release()
 
     def _make_steps(self, max_workers: int) -> None:
         """What each worker is told, one record each."""
@@ -116,8 +118,8 @@ class Engine:
 
     def bind(self, X: AnyMatrix, y: AnyMatrix | None = None, weights: np.ndarray | None = None) -> None:
         """Point the programs to the data; weights are float64."""
-        self._data = X, y, weights  # keeps them alive
         self.data = X
+        self._alive |= {"y": y, "weights": weights}
         self.sources[0] = X.source
         if y is not None:
             self.sources[1] = y.source
@@ -127,11 +129,7 @@ class Engine:
 
     def release(self) -> None:
         """Forget the data."""
-        self.data: AnyMatrix | None = None
-        self._data: Any = None
-        self._rows: np.ndarray | None = None
-        self._out: np.ndarray | None = None
-        self.chunks: np.ndarray | None = None
+        self.data, self.chunks, self._alive = None, None, {}
 
     def n_workers_for(self, chunks: np.ndarray) -> int:
         """Workers that pay for one pass over these chunks: not below some 100 us of work."""
@@ -141,12 +139,12 @@ class Engine:
 
     def set_rows(self, rows: np.ndarray | None) -> None:
         """The rows that chunks count in: int64 row numbers, or None for the rows themselves."""
-        self._rows = rows
+        self._alive["rows"] = rows
         self.steps["rows"] = 0 if rows is None else rows.ctypes.data
 
     def set_out(self, out: np.ndarray) -> None:
         """Where predictions go: an array (n_rows, n_outputs) of the plan's dtype."""
-        self._out = out
+        self._alive["out"] = out
         self.steps["out"] = out.ctypes.data
 
     def set_chunks(self, chunks: np.ndarray) -> None:
