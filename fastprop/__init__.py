@@ -16,7 +16,7 @@ from . import initializers as init
 from . import losses, schedules
 from .callbacks import EarlyStopping
 from .errors import DivergenceError, FileError
-from .layers import BatchNorm, Dense, Dropout, LayerNorm, Residual
+from .layers import BatchNorm, Dense, Dropout, LayerNorm, Residual, activation
 from .loading import load
 from .losses import loss
 from .network import Network

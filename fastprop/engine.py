@@ -95,15 +95,17 @@ class Engine:
     def _fill_job(self) -> None:
         job, w, programs, shape = self.job[0], self.workspace, self.programs, self.plan.shape
         job["operations"], job["steps"] = w.operations.ctypes.data, self.steps.ctypes.data
-        for name in ("rows", "weights", "finish"):
-            instructions = np.array(getattr(programs, name), records.INSTRUCTION)
-            job[f"{name}_program"], job[f"n_{name}_program"] = w.keep(instructions), len(instructions)
+        stages = np.zeros(3, records.PROGRAM)
+        for stage, program in enumerate((programs.rows, programs.weights, programs.finish)):
+            instructions = np.array(program, records.INSTRUCTION)
+            everything = w.n_panels * shape.vectors
+            stages[stage] = w.keep(instructions), len(instructions), everything if stage else self._row_block()
+        job["programs"] = w.keep(stages)
         job["sync"], job["bad_input"] = self.sync.ctypes.data, self.bad_input.ctypes.data
         job["lanes"], job["vectors"] = shape.lanes, shape.vectors
         job["loss_partials"], job["unit_partials"] = w.loss_partials, programs.partials
         job["n_unit_partials"] = programs.n_units
         job["is_regularised"] = self.recipe.mode == "train" and (self.recipe.l1 > 0 or self.recipe.l2 > 0)
-        job["row_block"] = self._row_block()
         self._address = int(self.job.ctypes.data)
 
     def _row_block(self) -> int:

@@ -188,7 +188,9 @@ class Programs:
     # ---- weights --------------------------------------------------------------------------------------------------
 
     def _update(self) -> None:
-        rule = update.Accumulate if self.stores else type(self.recipe.rule)
+        classes: tuple[type, ...] = (update.Accumulate,) if self.stores else (type(self.recipe.rule),)
+        if self.recipe.is_penalised and not self.stores:
+            classes += (update.Penalised,)
         shape = self.plan.shape
         for op in reversed(self.plan.parametric):
             runs = math.ceil(op.out.n / shape.lanes)
@@ -198,9 +200,9 @@ class Programs:
                 tiles = op.n_weights // op.w_stride * math.ceil(op.x.n / shape.rows)
                 units = tiles + (runs if op.has_bias else 0)
                 self._reserve_units(op, units)
-                self._call(dense.dense_update, op.index, rule, units=units)
+                self._call(dense.dense_update, op.index, *classes, units=units)
             else:
-                self._call(norm.norm_update, op.index, rule, units=runs)
+                self._call(norm.norm_update, op.index, *classes, units=runs)
 
     def _reserve_units(self, op: Operation, units: int) -> None:
         """Places for the penalty and the squared norm of each unit of work."""

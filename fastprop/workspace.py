@@ -68,6 +68,11 @@ class Recipe:
     seed: int = 0
 
     @property
+    def is_penalised(self) -> bool:
+        """Whether gradients are changed, number by number, before the rule sees them."""
+        return self.l1 > 0 or self.l2 > 0 or self.clip_value is not None
+
+    @property
     def trains(self) -> bool:
         """Whether gradients are computed."""
         return self.mode in ("train", "store")

@@ -19,7 +19,7 @@ from .simd import (
 from .tile import (
     feature_sums, lane_columns_of, lane_rows_of, lane_tile, tile_along, tile_along_one, tile_down, tile_down_one,
 )  # fmt: skip
-from .update import apply_rule, clip, is_rule, regularise
+from .update import apply_rule, penalise
 
 
 @kernel
@@ -153,13 +153,11 @@ def dense_update(spec, op, step, first, last):
             panel, i = unit // tiles_of_panel, unit % tiles_of_panel * R
             gradient_tile(spec, op, step, panel, i, tile)
             parameters, n = offset(w, panel * w_stride + i * P), min(R, n_in - i) * P
-            if is_rule(spec):  # stored gradients are regularised when they are complete
-                regularise(spec, op, step, parameters, tile, n, unit)
+            penalise(spec, op, step, parameters, tile, n, unit)
         else:
             o = (unit - n_tiles) * L
             at = offset(pointer(spec, op.e_a), o * P)
             store(tile, 0, feature_sums(at, op.a_stride, step.n_registers))
             parameters, n = offset(b, o), L
-        if is_rule(spec):
-            clip(spec, step, tile, n)
+            penalise(spec, op, step, parameters, tile, n, -1)
         apply_rule(spec, rule, clock, lr, row_stride, parameters, tile, n)

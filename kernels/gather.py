@@ -27,7 +27,8 @@ NUMBERS = {
     7: (8, "u"), 8: (16, "u"), 9: (32, "u"), 10: (64, "u"),
 }  # fmt: skip
 SWAPPED = 16
-CODES = (*NUMBERS, *(code + SWAPPED for code, (bits, _) in NUMBERS.items() if bits > 8))
+COMMON = (0, 1, 5, 6, 7)  # float32, float64, int32, int64, uint8
+RARE = (2, 3, 4, 8, 9, 10, *(code + SWAPPED for code, (bits, _) in NUMBERS.items() if bits > 8))
 
 
 def decode(builder, raw, code, dtype):
@@ -71,23 +72,42 @@ def decode_half(builder, raw):
 
 
 def emit_cast(builder, dtype, code, n, address_of, out):
-    """out[i] = the number with dtype code `code` at address_of(i), for i < n, n >= 1: a loop for each code."""
-    done = builder.append_basic_block("cast")
-    switch = builder.switch(code, done)
-    for number in CODES:
+    """out[i] = the number with dtype code `code` at address_of(i), for i < n, n >= 1.
+
+    A loop for each common code. The others share one that asks for the code at every number: 19 loops would take half a
+    second more to compile.
+    """
+    done, rare = builder.append_basic_block("cast"), builder.append_basic_block("rare")
+    switch = builder.switch(code, rare)
+
+    def write(i, number):
+        integer = ir.IntType(NUMBERS[number % SWAPPED][0])
+        raw = builder.load(builder.inttoptr(address_of(i), integer.as_pointer()))
+        raw.align = 1
+        builder.store(decode(builder, raw, number, dtype), builder.gep(out, [i]))
+
+    for number in COMMON:
         block = builder.append_basic_block(f"code{number}")
         switch.add_case(I64(number), block)
         builder.position_at_end(block)
-        integer = ir.IntType(NUMBERS[number % SWAPPED][0])
-
-        def body(i, values, number=number, integer=integer):
-            raw = builder.load(builder.inttoptr(address_of(i), integer.as_pointer()))
-            raw.align = 1
-            builder.store(decode(builder, raw, number, dtype), builder.gep(out, [i]))
-            return values
-
-        loop(builder, n, [], body)
+        loop(builder, n, [], lambda i, values, number=number: write(i, number) or [])
         builder.branch(done)
+
+    def write_rare(i, values):
+        following = builder.append_basic_block("next")
+        inner_switch = builder.switch(code, following)
+        for number in RARE:
+            block = builder.append_basic_block(f"code{number}")
+            inner_switch.add_case(I64(number), block)
+            builder.position_at_end(block)
+            write(i, number)
+            builder.branch(following)
+        builder.position_at_end(following)
+        return values
+
+    builder.position_at_end(rare)
+    loop(builder, n, [], write_rare)
+    builder.branch(done)
     builder.position_at_end(done)
 
 

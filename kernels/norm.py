@@ -16,7 +16,7 @@ from .rowwise import give_error
 from .simd import (
     first_lanes, hsum, lanes_of, load, offset, panel_of, pointer, select, splat, store, vectors_of,
 )  # fmt: skip
-from .update import apply_rule, clip, is_rule
+from .update import apply_rule, penalise
 
 
 @inner
@@ -111,8 +111,7 @@ def norm_update(spec, op, step, first, last):
                 total = total + e
                 along = along + e * load(xhat, k)
             gradient[i], gradient[L + i] = hsum(along), hsum(total)
-        if is_rule(spec):
-            clip(spec, step, gradient, 2 * L)
+        penalise(spec, op, step, offset(pointer(spec, op.w), unit * L), gradient, 2 * L, -1)
         apply_rule(spec, rule, clock, step.lr, step.row_stride, offset(pointer(spec, op.w), unit * L), gradient, L)
         apply_rule(spec, rule, clock, step.lr, step.row_stride, offset(pointer(spec, op.b), unit * L), offset(gradient, L), L)
 

@@ -109,18 +109,22 @@ CHUNK = record(
     first="i8", n_rows="i8", position="i8", is_last="i8", count="i8", lr="f8", inverse_weight="f8", loss="f8", penalty="f8"
 )  # fmt: skip
 
+# The instructions of a stage, run `block` registers of samples at a time.
+PROGRAM = record(instructions="i8", n_instructions="i8", block="i8")
+
+ROWS, WEIGHTS, FINISH = range(3)  # the stages of a chunk
+
 # A run of chunks.
 JOB = record(
-    operations="i8", rows_program="i8", n_rows_program="i8", weights_program="i8", n_weights_program="i8",
-    finish_program="i8", n_finish_program="i8", chunks="i8", first_chunk="i8", last_chunk="i8", done="i8",
-    steps="i8", row_block="i8", sync="i8", bad_input="i8", status="i8", lanes="i8", vectors="i8", loss_partials="i8",
-    unit_partials="i8", n_unit_partials="i8", is_regularised="i8",
+    operations="i8", programs="i8", chunks="i8", first_chunk="i8", last_chunk="i8", done="i8", steps="i8", sync="i8",
+    bad_input="i8", status="i8", lanes="i8", vectors="i8", loss_partials="i8", unit_partials="i8", n_unit_partials="i8",
+    is_regularised="i8",
 )  # fmt: skip
 
 OK, BAD_INPUT, DIVERGED = 0, 1, 2  # JOB.status
 
-Operation, Step, Source, Instruction, Chunk, Job = map(
-    numba.from_dtype, (OPERATION, STEP, SOURCE, INSTRUCTION, CHUNK, JOB)
+Operation, Step, Source, Instruction, Program, Chunk, Job = map(
+    numba.from_dtype, (OPERATION, STEP, SOURCE, INSTRUCTION, PROGRAM, CHUNK, JOB)
 )
 
 
@@ -138,6 +142,6 @@ def reader(kind: types.Record):
     return at
 
 
-operation_at, step_at, source_at, instruction_at, chunk_at, job_at = map(
-    reader, (Operation, Step, Source, Instruction, Chunk, Job)
+operation_at, step_at, source_at, instruction_at, program_at, chunk_at, job_at = map(
+    reader, (Operation, Step, Source, Instruction, Program, Chunk, Job)
 )

@@ -15,7 +15,9 @@ from __future__ import annotations
 import math
 
 from .jit import cached, inner, invoke
-from .records import BAD_INPUT, DIVERGED, OK, chunk_at, instruction_at, job_at, operation_at, step_at
+from .records import (
+    BAD_INPUT, DIVERGED, FINISH, OK, WEIGHTS, chunk_at, instruction_at, job_at, operation_at, program_at, step_at,
+)  # fmt: skip
 from .simd import double_pointer, index_pointer
 from .sync import barrier, flush_denormals, rendezvous, restore_mode
 
@@ -28,8 +30,8 @@ def stripe(n, worker, n_workers, grain):
 
 
 @inner
-def execute(job, step, program, n_instructions, block, worker, n_workers, phase):
-    """Run a program, `block` registers of samples at a time, so that they stay in the cache; returns the barrier's phase.
+def execute(job, step, program, worker, n_workers, phase):
+    """Run a program, a block of samples at a time, so that they stay in the cache; returns the barrier's phase.
 
     A program with barriers inside must run in one block.
     """
@@ -38,9 +40,9 @@ def execute(job, step, program, n_instructions, block, worker, n_workers, phase)
     grain = job.vectors if n >= 4 * n_workers * job.vectors else 1
     first_row, end = stripe(n, worker, n_workers, grain)
     while True:
-        last_row = min(first_row + block, end)
-        for k in range(n_instructions):
-            instruction = instruction_at(program, k)
+        last_row = min(first_row + program.block, end)
+        for k in range(program.n_instructions):
+            instruction = instruction_at(program.instructions, k)
             first, last = first_row, last_row
             if instruction.sync:
                 phase = barrier(job.sync, n_workers, phase)
@@ -76,6 +78,26 @@ def sum_of(address, n, stride):
     return total
 
 
+@inner
+def verdict(job, loss):
+    """Whether the chunk may change the weights."""
+    if index_pointer(job.bad_input)[0]:
+        return BAD_INPUT
+    return OK if math.isfinite(loss) else DIVERGED
+
+
+@inner
+def book(job, chunk, loss, worker, n_workers, phase):
+    """Write what came of a chunk; returns the barrier's phase."""
+    if job.is_regularised and chunk.is_last:
+        phase = barrier(job.sync, n_workers, phase)
+        if worker == 0:
+            chunk.penalty = sum_of(job.unit_partials, job.n_unit_partials, 2)
+    if worker == 0:
+        chunk.loss = loss
+    return phase
+
+
 def run(address, worker, n_workers):
     """Train on (or evaluate, or predict) chunks job.first_chunk to job.last_chunk of the job at `address`.
 
@@ -87,31 +109,23 @@ def run(address, worker, n_workers):
     if not rendezvous(job.sync, n_workers):
         return
     mode = flush_denormals()
-    phase, status = 2, OK
+    phase, status, loss = 2, OK, 0.0
     c = job.first_chunk
-    while c < job.last_chunk:
+    while c < job.last_chunk and status == OK:
         chunk = chunk_at(job.chunks, c)
         take(step, chunk, job.lanes)
-        phase = barrier(job.sync, n_workers, phase)
-        phase = execute(job, step, job.rows_program, job.n_rows_program, job.row_block, worker, n_workers, phase)
-        phase = barrier(job.sync, n_workers, phase)
-        loss = sum_of(job.loss_partials, step.n_registers, 1)
-        if index_pointer(job.bad_input)[0]:
-            status = BAD_INPUT
-            break
-        if not math.isfinite(loss):
-            status = DIVERGED
-            break
-        phase = execute(job, step, job.weights_program, job.n_weights_program, step.n_registers, worker, n_workers, phase)
-        if chunk.is_last:
-            phase = execute(job, step, job.finish_program, job.n_finish_program, step.n_registers, worker, n_workers, phase)
-        if job.is_regularised and chunk.is_last:
-            phase = barrier(job.sync, n_workers, phase)
-            if worker == 0:
-                chunk.penalty = sum_of(job.unit_partials, job.n_unit_partials, 2)
-        if worker == 0:
-            chunk.loss = loss
-        c += 1
+        for stage in range(FINISH + chunk.is_last):
+            if stage != FINISH:
+                phase = barrier(job.sync, n_workers, phase)
+            if stage == WEIGHTS:
+                loss = sum_of(job.loss_partials, step.n_registers, 1)
+                status = verdict(job, loss)
+                if status != OK:
+                    break
+            phase = execute(job, step, program_at(job.programs, stage), worker, n_workers, phase)
+        if status == OK:
+            c += 1
+            phase = book(job, chunk, loss, worker, n_workers, phase)
     if worker == 0:
         job.done = c
         job.status = status

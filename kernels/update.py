@@ -14,11 +14,11 @@ from typing import NamedTuple
 
 import numpy as np
 from numba.core import types
-from numba.extending import intrinsic
+from numba.extending import intrinsic, overload
 
-from .jit import component, inner, kernel
+from .jit import INNER, component, inner, kernel
 from .simd import (
-    I1, I64, Vec, double_pointer, hsum, lanes_of, load, load_at, offset, pointer, splat, store, store_at,
+    I64, Vec, double_pointer, hsum, lanes_of, load, load_at, offset, pointer, splat, store, store_at,
 )  # fmt: skip
 
 class Accumulate(NamedTuple):
@@ -34,22 +34,41 @@ class Accumulate(NamedTuple):
 BLOCK = 8192  # parameters of one unit of work where gradients are stored: 32 KB
 
 
+def rule_class(spec):
+    """The spec's update rule."""
+    return next(cls for cls in spec.classes if getattr(cls, "component_kind", None) == "optimizer")
+
+
 def first_slot(spec):
     """The row of the first slot; `Accumulate` has the gradients themselves as its slot."""
-    return 1 if spec.classes[-1] is Accumulate else 2
+    return 1 if rule_class(spec) is Accumulate else 2
 
 
-@intrinsic
-def is_rule(typingctx, spec):
-    """Whether the kernel updates parameters, and does not only store gradients: a constant."""
-    value = spec.classes[-1] is not Accumulate
-    return types.boolean(spec), lambda context, builder, sig, args: I1(value)
+class Penalised(NamedTuple):
+    """Marks a kernel of updates that also knows l1, l2 and clip_value: most networks need not compile those."""
+
+
+def penalise(spec, op, step, weights, gradient, n, unit):
+    """In penalised kernels: penalties (where unit >= 0) and clip_value on the gradient of n parameters. Writes gradient."""
+
+
+@overload(penalise, jit_options=INNER)
+def penalise_if_marked(spec, op, step, weights, gradient, n, unit):
+    if Penalised not in spec.classes:
+        return lambda spec, op, step, weights, gradient, n, unit: None
+
+    def penalise(spec, op, step, weights, gradient, n, unit):
+        if unit >= 0:
+            regularise(spec, op, step, weights, gradient, n, unit)
+        clip(spec, step, gradient, n)
+
+    return penalise
 
 
 @intrinsic
 def load_slots(typingctx, spec, p, stride, i):
     """The tuple of the rule's slots of the parameters p[i : i + lanes]; None if it has none."""
-    n = spec.classes[-1].n_slots
+    n = rule_class(spec).n_slots
     kind = types.UniTuple(Vec(spec.dtype), n) if n else types.none  # Numba cannot pass an empty tuple
 
     def codegen(context, builder, sig, args):
@@ -66,9 +85,10 @@ def load_slots(typingctx, spec, p, stride, i):
 @intrinsic
 def store_slots(typingctx, spec, p, stride, i, slots):
     """Write the tuple of the rule's slots of the parameters p[i : i + lanes]."""
-    n = spec.classes[-1].n_slots
+    n = rule_class(spec).n_slots
     if isinstance(slots, types.BaseTuple) and len(slots) != n or n and not isinstance(slots, types.BaseTuple):
-        raise TypeError(f"update of {spec.classes[-1].__name__} must return w and a tuple of n_slots = {n} slots, got {slots}")
+        name = rule_class(spec).__name__
+        raise TypeError(f"update of {name} must return w and a tuple of n_slots = {n} slots, got {slots}")
 
     def codegen(context, builder, sig, args):
         _, base, stride_, at, values = args
