@@ -1,0 +1,77 @@
+"""What the tests share: data files, scripts in a process of their own, and a count of what was compiled."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+# The first example of a test may have to compile; a run is the same each time.
+settings.register_profile(
+    "fastprop", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("fastprop")
+
+compiled_elsewhere = []  # kernels that scripts of `run_script` compiled
+
+
+@pytest.fixture(scope="session")
+def data_path():
+    """A function from a name in the data folder to its path; skips where it is absent."""
+
+    def path(name):
+        if not (DATA / name).exists():
+            pytest.skip(f"needs {DATA / name}")
+        return DATA / name
+
+    return path
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+REPORT = """
+import sys as _sys
+_jit = _sys.modules.get("fastprop.kernels.jit")
+print("compiled", len(_jit.compiled) if _jit else 0, file=_sys.stderr)
+"""
+
+
+def run_script(source, *arguments, timeout=300, **environment):
+    """Run Python source in a process of its own that finds the same fastprop; returns what it printed.
+
+    `environment` sets variables, or removes those given as None. The source may import `naive`.
+    """
+    import fastprop
+
+    folders = [Path(fastprop.__file__).parents[1], Path(__file__).parent]
+    variables = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, folders)), **environment}
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(source) + REPORT, *map(str, arguments)],
+        env={k: str(v) for k, v in variables.items() if v is not None}, capture_output=True, text=True, timeout=timeout,
+        check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, f"the script failed\n{result.stdout}\n{result.stderr}"
+    compiled_elsewhere.append(int(result.stderr.rpartition("compiled ")[2]))
+    return result.stdout
+
+
+@pytest.fixture(scope="session", name="run_script")
+def run_script_fixture():
+    return run_script
+
+
+def pytest_terminal_summary(terminalreporter):
+    """How many kernels had to be compiled: what the time of a run on a fresh cache goes into."""
+    jit = sys.modules.get("fastprop.kernels.jit")
+    if jit is not None:
+        here, elsewhere = len(jit.compiled), sum(compiled_elsewhere)
+        terminalreporter.write_line(f"compiled {here} kernels here, {elsewhere} in {len(compiled_elsewhere)} scripts")
