@@ -102,7 +102,7 @@ def measure(cell: Cell, names: list[str], n_threads: int, seconds: float) -> Res
         elapsed = time.perf_counter() - start
         if elapsed > seconds and n_rounds >= (ENOUGH_ROUNDS if elapsed < 2 * seconds else MIN_ROUNDS):
             break
-        if "fastprop" in contestants:
+        if "fastprop" in contestants and n_threads == 1:  # what several cores could do depends on the neighbours
             from fastprop.kernels import ceiling
 
             ceilings.append(ceiling.measure("float32", 0.005))

@@ -68,6 +68,8 @@ def find_class(name: str, kind: str, known: Mapping[str, Any], custom: Mapping[s
     ValueError
         If there is none; the message says how to give it.
     """
+    if not isinstance(name, str):
+        raise TypeError(f"the name of the {kind} must be a string, got {name!r}")
     if custom and name in custom:
         return custom[name]
     if name in tuple(known):

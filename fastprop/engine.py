@@ -13,6 +13,7 @@ import numpy as np
 from .checks import AnyMatrix
 from .kernels import records, sparse
 from .kernels.run import run_chunks
+from .pace import ThreadChooser
 from .plan import Plan
 from .programs import Programs
 from .workspace import Form, Parameters, Recipe, Workspace
@@ -68,6 +69,7 @@ class Engine:
         self.job = np.zeros(1, records.JOB)
         self.data: AnyMatrix | None = None
         self.chunks: np.ndarray | None = None
+        self.choosers: dict[int | None, ThreadChooser] = {}  # outlive a fit: what was found holds for the next
         self._alive: dict[str, Any] = {}  # what records point to
         self._make_steps(max_workers)
         self._fill_job()

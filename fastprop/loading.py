@@ -48,10 +48,13 @@ def load(path: str | os.PathLike[str], custom: Mapping[str, Any] | None = None) 
         settings = {k: description[k] for k in ("l1", "l2", "clip_norm", "clip_value", "seed", "dtype")}
         net = Network(layers, loss, optimizer, **settings)
         plan = Plan(net.layers, description["n_features"], net.dtype, models.is_output_linear(net.layers, net.loss))
+        models.check_named_arrays(plan, arrays)  # before memory is taken for what a damaged description asks for
         parameters = Parameters(plan, optimizer.rule().n_slots)
         models.set_named_arrays(plan, parameters, arrays)
         net._plan, net._parameters = plan, parameters
         net.classes_ = classes_from_description(description["classes"])
+        if net.classes_ is not None and len(net.classes_) != max(2, plan.output.n):
+            raise ValueError(f"it has {len(net.classes_)} labels for {plan.output.n} outputs")
         net._one_dimensional = bool(description["one_dimensional"])
         if description["feature_names"] is not None:
             net.feature_names_in_ = np.array(description["feature_names"], dtype=object)

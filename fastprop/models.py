@@ -124,7 +124,10 @@ def check_pairs(weights: Any) -> list[Pair]:
         raise TypeError("weights must be a list of pairs (W, b), as get_weights gives them")
     pairs = []
     for k, pair in enumerate(weights):
-        arrays = [None if a is None else np.asarray(a, dtype=np.float64) for a in pair]
+        try:
+            arrays = [None if a is None else np.asarray(a, dtype=np.float64) for a in pair]
+        except (ValueError, TypeError) as error:
+            raise type(error)(f"weights[{k}] must be a pair of arrays of real numbers: {error}") from error
         if arrays[0] is None or any(a is not None and not np.isfinite(a).all() for a in arrays):
             raise ValueError(f"weights[{k}] must be finite arrays")
         pairs.append((arrays[0], arrays[1]))
@@ -135,6 +138,8 @@ def check_pairs(weights: Any) -> list[Pair]:
 
 def n_features_of(pairs: list[Pair]) -> int:
     """The inputs of a network with these weights."""
+    if pairs[0][0].ndim == 0:
+        raise ValueError(f"weights[0] must start with an array, got the number {pairs[0][0]}")
     return int(pairs[0][0].shape[0])
 
 
@@ -159,7 +164,7 @@ def named_arrays(plan: Plan, parameters: Parameters, row: int = 0) -> dict[str, 
     """Unpadded copies of a row of the parameters, and of the running statistics, by name."""
     arrays: dict[str, np.ndarray] = {}
     for op in plan.parametric:
-        names = ("W", "b") if op.is_dense else ("gamma", "beta")
+        names = parameter_names(op)
         for name, array in zip(names, plan.unpack(op, parameters.rows[row]), strict=True):
             if array is not None:
                 arrays[f"{op.key}.{name}"] = array
@@ -169,19 +174,34 @@ def named_arrays(plan: Plan, parameters: Parameters, row: int = 0) -> dict[str, 
     return arrays
 
 
-def set_named_arrays(plan: Plan, parameters: Parameters, arrays: Mapping[str, np.ndarray], row: int = 0) -> None:
-    """The reverse of `named_arrays`; a ValueError names what is missing, superfluous or of another shape."""
-    expected = named_arrays(plan, parameters, row)
+def check_named_arrays(plan: Plan, arrays: Mapping[str, np.ndarray], row: int = 0) -> None:
+    """Refuse arrays that are missing, superfluous, of another shape or not finite; takes no memory for the network."""
+    expected: dict[str, tuple[int, ...] | None] = {}
+    for op in plan.parametric:
+        expected.update(zip([f"{op.key}.{n}" for n in parameter_names(op)], expected_shapes(op), strict=True))
+        if op.kind == "batch_norm" and row == 0:
+            expected |= {f"{op.key}.running_mean": (op.out.n,), f"{op.key}.running_variance": (op.out.n,)}
+    expected = {name: shape for name, shape in expected.items() if shape is not None}
     if set(arrays) != set(expected):
         odd = sorted(set(arrays) ^ set(expected))
         raise ValueError(f"arrays do not fit the network: {', '.join(odd[:5])} {'is' if len(odd) == 1 else 'are'} missing or unknown")
     for name, array in arrays.items():
-        if array.shape != expected[name].shape:
-            raise ValueError(f"array {name!r} must have shape {expected[name].shape}, got {array.shape}")
+        if array.shape != expected[name]:
+            raise ValueError(f"array {name!r} must have shape {expected[name]}, got {array.shape}")
         if not np.isfinite(array).all():
             raise ValueError(f"array {name!r} is not finite")
+
+
+def parameter_names(op: Operation) -> tuple[str, str]:
+    """What a pair of `get_weights` is called in files."""
+    return ("W", "b") if op.is_dense else ("gamma", "beta")
+
+
+def set_named_arrays(plan: Plan, parameters: Parameters, arrays: Mapping[str, np.ndarray], row: int = 0) -> None:
+    """The reverse of `named_arrays`; a ValueError names what does not fit."""
+    check_named_arrays(plan, arrays, row)
     for op in plan.parametric:
-        names = ("W", "b") if op.is_dense else ("gamma", "beta")
+        names = parameter_names(op)
         W, b = (arrays.get(f"{op.key}.{name}") for name in names)
         assert W is not None
         plan.pack(op, parameters.rows[row], W, b)

@@ -15,17 +15,19 @@ from .callbacks import check_callbacks, resolve_early_stopping
 from .checks import AnyMatrix, check_matrix
 from .engine import Engine, chunks_of
 from .errors import DivergenceError
+from .failures import bad_row_message
 from .kernels import records
 from .layers import Layer, check_layers
 from .losses import Loss, resolve_loss
 from .models import Pair
 from .optimizers import Optimizer, resolve_optimizer
+from .pace import candidates
 from .plan import Plan
 from .progress import progress_for
 from .summary import summary_table
 from .targets import Targets, combine_weights, decode, prepare_targets, probabilities
 from .threads import pool
-from .trainer import Settings, Trainer, bad_row_message, candidates
+from .trainer import Settings, Trainer
 from .validation import Rows, check_monitor, check_some_weight, score, split, validator
 from .workspace import Form, Recipe
 

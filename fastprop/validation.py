@@ -10,7 +10,7 @@ import numpy as np
 
 from .arguments import check_fraction
 from .callbacks import EarlyStopping
-from .checks import AnyMatrix, Matrix, SparseMatrix, check_finite
+from .checks import AnyMatrix, Matrix, SparseMatrix, first_row
 from .losses import Loss
 from .targets import Targets, decode, is_multilabel
 
@@ -31,6 +31,20 @@ def check_some_weight(weights: np.ndarray | None) -> None:
     """Refuse weights that are all zero."""
     if weights is not None and not weights.any():
         raise ValueError("sample_weight must not be zero for all samples")
+
+
+def check_finite_in(matrix: AnyMatrix, dtype: str, name: str) -> None:
+    """Refuse numbers that are not finite in the network's dtype: now, and not after an epoch of training."""
+    array = matrix.buffers[0][: matrix.n_stored] if isinstance(matrix, SparseMatrix) else matrix.array
+    if array.dtype.kind != "f":
+        return
+    with np.errstate(over="ignore"):
+        at = first_row(array, lambda rows: ~np.isfinite(rows.astype(dtype, copy=False)))
+        if at is None:
+            return
+        bad = np.ravel(array[at])[~np.isfinite(np.ravel(array[at]).astype(dtype))][0]
+    row = int(np.searchsorted(matrix.buffers[2], at, side="right")) - 1 if isinstance(matrix, SparseMatrix) else at
+    raise ValueError(f"{name} must be finite in {dtype}, got {bad} in row {row}; fill or drop it")
 
 
 def check_monitor(stopping: EarlyStopping | None, loss: Loss, validates: bool) -> None:
@@ -69,10 +83,11 @@ def split(net: Network, rows: Rows, X_val: Any, y_val: Any, fraction: Any) -> tu
         if fraction:
             raise ValueError(f"give either X_val and y_val or validation_fraction, got both (fraction {fraction})")
         matrix, targets = net._check_data(X_val, y_val, names=("X_val", "y_val"))
-        check_finite(matrix.buffers[0] if isinstance(matrix, SparseMatrix) else matrix.array, "X_val")  # not after an epoch
+        check_finite_in(matrix, net.dtype, "X_val")
         return rows, Rows(matrix, targets, None)
     if not fraction:
         return rows, None
+    check_finite_in(rows.matrix, net.dtype, "X")
     n = rows.matrix.n_rows
     held = held_out_rows(n, fraction, rows.targets.codes, net.seed)
     if len(held) in (0, n):

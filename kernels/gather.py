@@ -14,8 +14,8 @@ from numba.extending import intrinsic
 from .jit import inner, kernel
 from .records import source_at
 from .simd import (
-    I32, I64, Vec, constant, double_pointer, first_lanes, fma, fmuladd, hsum, index_pointer, itemsize_of, lanes_of, load,
-    load_at, offset, panel_of, pointer, prefetch, scalar_ir, select, splat, store, store_at, transposed, vectors_of,
+    I32, I64, Vec, constant, double_pointer, first_lanes, first_mask, fma, fmuladd, hsum, index_pointer, itemsize_of, lanes_of, load,
+    load_at, masked_load, offset, panel_of, pointer, prefetch, scalar_ir, select, splat, store, store_at, transposed, vectors_of,
 )  # fmt: skip
 from .tile import loop
 
@@ -136,26 +136,43 @@ def cast_column(typingctx, spec, code, addresses, shift, n, out):
     return types.void(spec, types.int64, addresses, types.int64, types.int64, out), codegen
 
 
+def emit_transpose_rows(builder, dtype, load_row, addresses, shift, out, stride):
+    """out[j, :] = column j of `lanes` rows; returns zeros, or NaN in a lane where a number was not finite."""
+    rows, bad = [], constant(dtype, 0)
+    for i in range(Vec(dtype).lanes):
+        where = builder.add(builder.load(builder.gep(addresses, [I64(i)])), shift)
+        rows.append(load_row(builder.inttoptr(where, scalar_ir(dtype).as_pointer())))
+        bad = fmuladd(builder, dtype, rows[-1], constant(dtype, 0), bad)
+    for j, column in enumerate(transposed(builder, rows)):
+        store_at(builder, column, builder.gep(out, [builder.mul(stride, I64(j))]))
+    return bad
+
+
 @intrinsic
 def transpose_rows(typingctx, spec, addresses, shift, out, out_stride):
     """out[j, :] = column j of `lanes` rows that start at addresses[i] + shift bytes; native dtype, contiguous.
 
     Writes out; returns zeros, or NaN in a lane where a number was not finite.
     """
+
+    def codegen(context, builder, sig, args):
+        return emit_transpose_rows(builder, spec.dtype, lambda p: load_at(builder, p, spec.dtype), *args[1:])
+
+    return Vec(spec.dtype)(spec, addresses, types.int64, out, types.int64), codegen
+
+
+@intrinsic
+def transpose_row_ends(typingctx, spec, addresses, shift, n, out, out_stride):
+    """`transpose_rows` for the last n < lanes columns: nothing is read beyond them, the other columns become 0."""
     dtype = spec.dtype
 
     def codegen(context, builder, sig, args):
-        _, addresses_, shift_, out_, stride = args
-        rows, bad = [], constant(dtype, 0)
-        for i in range(Vec(dtype).lanes):
-            where = builder.add(builder.load(builder.gep(addresses_, [I64(i)])), shift_)
-            rows.append(load_at(builder, builder.inttoptr(where, scalar_ir(dtype).as_pointer()), dtype))
-            bad = fmuladd(builder, dtype, rows[-1], constant(dtype, 0), bad)
-        for j, column in enumerate(transposed(builder, rows)):
-            store_at(builder, column, builder.gep(out_, [builder.mul(stride, I64(j))]))
-        return bad
+        _, addresses_, shift_, n_, out_, stride = args
+        mask = first_mask(builder, n_, Vec(dtype).lanes)
+        load_row = lambda p: masked_load(builder, p, mask, dtype)  # noqa: E731
+        return emit_transpose_rows(builder, dtype, load_row, addresses_, shift_, out_, stride)
 
-    return Vec(dtype)(spec, addresses, types.int64, out, types.int64), codegen
+    return Vec(dtype)(spec, addresses, types.int64, types.int64, out, types.int64), codegen
 
 
 @inner
@@ -185,15 +202,19 @@ def gather(spec, op, step, first, last):
         out = offset(a, r // V * a_stride + r % V * L)
         for i in range(n_rows):
             addresses[i] = source.address + row_number(step, r * L + i) * row_stride
-        n_whole = n_columns // L * L if is_plain and n_rows == L else 0
-        if n_whole and r * L + AHEAD + L <= n_samples:
+        transposes = is_plain and n_rows == L and n_columns > 1
+        if transposes and r * L + AHEAD + L <= n_samples:
             for i in range(L):
                 ahead = source.address + row_number(step, r * L + AHEAD + i) * row_stride
                 for j in range(0, n_columns * size, 64):
                     prefetch(ahead + j)
+        n_whole = n_columns // L * L if transposes else 0
         for j in range(0, n_whole, L):
             bad = bad + transpose_rows(spec, addresses, j * size, offset(out, j * P), P)
-        for j in range(n_whole, n_columns):
+        if transposes and n_whole < n_columns:  # pads of the panel take the zeros
+            end = offset(out, n_whole * P)
+            bad = bad + transpose_row_ends(spec, addresses, n_whole * size, n_columns - n_whole, end, P)
+        for j in range(0 if not transposes else n_columns, n_columns):
             column = offset(out, j * P)
             store(column, 0, splat(spec, 0.0))
             cast_column(spec, code, addresses, j * column_stride, n_rows, column)

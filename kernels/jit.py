@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import importlib.util
 import os
 import pathlib
 import pickle
@@ -38,6 +39,24 @@ INNER: dict[str, Any] = {**OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrappe
 inner = numba.njit(**INNER)  # a function that kernels call
 
 compiled: list[str] = []  # what this process had to compile, for reports and tests
+
+
+def skip_blas_check() -> None:
+    """Keep Numba from importing scipy.linalg (0.24 s of a first fit's 0.7 in a warm process) to see if there is a BLAS.
+
+    The import happens once, in `numba.np.arraymath`, when Numba loads its implementations; its answer is used by
+    `np.dot` and its like. With scipy installed it is yes.
+    """
+    name = "numba.np.arraymath"
+    if name in sys.modules or importlib.util.find_spec("scipy") is None:
+        return
+    import numba.np.linalg as linalg
+
+    check, linalg.ensure_blas = linalg.ensure_blas, lambda: None
+    try:
+        importlib.import_module(name).ensure_blas = check
+    finally:
+        linalg.ensure_blas = check
 
 
 # ---- the cache ----------------------------------------------------------------------------------------------------
@@ -201,6 +220,7 @@ class Kernel:
 
     @functools.cached_property
     def _dispatcher(self) -> Any:
+        skip_blas_check()
         return cached(self._function, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
     def address(self, dtype: str, *classes: type) -> int:

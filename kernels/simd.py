@@ -128,6 +128,20 @@ def store_at(builder, value, pointer):
     builder.store(value, builder.bitcast(pointer, value.type.as_pointer())).align = 4
 
 
+def first_mask(builder, n, lanes):
+    """The mask of the lanes below n."""
+    steps = ir.Constant(ir.VectorType(I64, lanes), list(range(lanes)))
+    return builder.icmp_signed("<", steps, broadcast(builder, n, lanes))
+
+
+def masked_load(builder, pointer, mask, dtype):
+    """Load the lanes of `mask` from a scalar pointer, zeros elsewhere; memory beyond the mask is not touched."""
+    vector = vector_ir(dtype)
+    kind = ir.FunctionType(vector, [vector.as_pointer(), I32, mask.type, vector])
+    function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.masked.load.{suffix(dtype)}.p0")
+    return builder.call(function, [builder.bitcast(pointer, vector.as_pointer()), I32(4), mask, constant(dtype, 0)])
+
+
 def shuffle(builder, x, y, indices):
     """Lanes `indices` of x and y laid side by side."""
     return builder.shuffle_vector(x, y, ir.Constant(ir.VectorType(I32, len(indices)), indices))
@@ -232,13 +246,8 @@ def load_first(typingctx, p, i, n):
     vec = Vec(p.dtype)
 
     def codegen(context, builder, sig, args):
-        lanes, vector = vec.lanes, vector_ir(p.dtype)
-        steps = ir.Constant(ir.VectorType(I64, lanes), list(range(lanes)))
-        mask = builder.icmp_signed("<", steps, broadcast(builder, args[2], lanes))
-        address = builder.bitcast(builder.gep(args[0], [args[1]]), vector.as_pointer())
-        kind = ir.FunctionType(vector, [vector.as_pointer(), I32, mask.type, vector])
-        function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.masked.load.{suffix(p.dtype)}.p0")
-        return builder.call(function, [address, I32(4), mask, constant(p.dtype, 0)])
+        mask = first_mask(builder, args[2], vec.lanes)
+        return masked_load(builder, builder.gep(args[0], [args[1]]), mask, p.dtype)
 
     return vec(p, types.int64, types.int64), codegen
 
@@ -249,8 +258,7 @@ def first_lanes(typingctx, spec, n):
     lanes = Vec(spec.dtype).lanes
 
     def codegen(context, builder, sig, args):
-        steps = ir.Constant(ir.VectorType(I64, lanes), list(range(lanes)))
-        return builder.icmp_signed("<", steps, broadcast(builder, args[1], lanes))
+        return first_mask(builder, args[1], lanes)
 
     return Mask(lanes)(spec, types.int64), codegen
 

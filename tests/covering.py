@@ -30,6 +30,15 @@ LOSSES = (
     (fp.losses.SquaredHinge(output_weights=[1.0, 2.0, 3.0]), 3, "labels"),
     ("modified_huber", 1, "labels"),
 )
+RULES = (
+    lambda: fp.SGD(0.05),
+    lambda: fp.SGD(0.02, momentum=0.9, weight_decay=0.01),
+    lambda: fp.SGD(0.02, momentum=0.8, nesterov=True),
+    lambda: fp.RMSProp(1e-3),
+    lambda: fp.Adagrad(0.02, lr_decay=0.1),
+    lambda: fp.Adam(1e-2),
+    lambda: fp.AdamW(fp.schedules.Cosine(1e-2, steps=10)),
+)
 N_CASES, N_FEATURES = len(LOSSES), 6
 
 
@@ -70,6 +79,12 @@ def network(k, dtype="float64", rate=0.3, batch_norm=True, **settings):
 def shifted(p, rng):
     p = p + 0.2 * rng.normal(size=p.shape)
     return p + 0.01 * np.sign(p)
+
+
+def per_sample_network(rule, **settings):
+    """5 inputs, 2 outputs, dense layers only; the networks of all rules hold all activations between them."""
+    first, second = ACTIVATIONS[rule], ACTIVATIONS[-1 - rule]
+    return fp.Network([fp.Dense(20, first), fp.Dense(9, second), fp.Dense(2)], optimizer=RULES[rule](), **settings)
 
 
 def data(k, n_rows, rng):

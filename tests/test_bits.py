@@ -10,15 +10,6 @@ import pytest
 import fastprop as fp
 
 THREADS = (1, 2, 3, 5)
-RULES = (
-    lambda: fp.SGD(0.05),
-    lambda: fp.SGD(0.02, momentum=0.9, weight_decay=0.01),
-    lambda: fp.SGD(0.02, momentum=0.8, nesterov=True),
-    lambda: fp.RMSProp(1e-3),
-    lambda: fp.Adagrad(0.02, lr_decay=0.1),
-    lambda: fp.Adam(1e-2),
-    lambda: fp.AdamW(fp.schedules.Cosine(1e-2, steps=10)),
-)
 # Of a network, and of its fit. The first seven update in one go, the others store the gradients first.
 SETTINGS = (
     ({}, {}),
@@ -59,7 +50,7 @@ def test_threads(case):
     weights = np.random.default_rng(case).uniform(0.0, 2.0, len(X)) if case % 2 else None
 
     def make():
-        return covering.network(k, "float32", optimizer=RULES[case % len(RULES)](), **settings)
+        return covering.network(k, "float32", optimizer=covering.RULES[case % len(covering.RULES)](), **settings)
 
     states = [state(train(make, (X, y), n_threads=n, sample_weight=weights, **arguments)) for n in (*THREADS, None)]
     assert all(s == states[0] for s in states)
@@ -95,15 +86,10 @@ def test_threads_of_prediction(monkeypatch, rng):
     assert all(r == results[0] for r in results)
 
 
-@pytest.mark.parametrize("rule", range(len(RULES)))
+@pytest.mark.parametrize("rule", range(len(covering.RULES)))
 def test_threads_sample_by_sample(rule, rng):
-    X, y = rng.normal(size=(50, 5)), rng.normal(size=(50, 2))
-    a = covering.ACTIVATIONS[rule], covering.ACTIVATIONS[-1 - rule]
-
-    def make():
-        return fp.Network([fp.Dense(20, a[0]), fp.Dense(9, a[1]), fp.Dense(2)], optimizer=RULES[rule]())
-
-    states = [state(train(make, (X, y), batch_size=1, n_threads=n)) for n in THREADS]
+    data = rng.normal(size=(50, 5)), rng.normal(size=(50, 2))
+    states = [state(train(lambda: covering.per_sample_network(rule), data, batch_size=1, n_threads=n)) for n in THREADS]
     assert all(s == states[0] for s in states)
 
 

@@ -71,7 +71,8 @@ def test_every_value_is_read_right(dtype, network_dtype):
         values = np.array([False, True])
     elif kind in "iu":
         info = np.iinfo(np.dtype(dtype).newbyteorder("="))
-        values = np.concatenate([[info.min, info.max, 0, 1], rng.integers(info.min, info.max, 60, info.dtype, endpoint=True)])
+        extremes = np.array([info.min, info.max, 0, 1], info.dtype)
+        values = np.concatenate([extremes, rng.integers(info.min, info.max, 60, info.dtype, endpoint=True)])
     elif bits == 16:
         values = np.arange(2**16, dtype=np.uint16).view(np.float16)
         values = values[np.isfinite(values)]
@@ -81,7 +82,7 @@ def test_every_value_is_read_right(dtype, network_dtype):
     X = values.astype(dtype)[:, None]
     net = fp.Network([fp.Dense(1, bias=False)], dtype=network_dtype)
     net.set_weights([(np.ones((1, 1)), None)])
-    assert np.array_equal(net.predict(X)[:, None] if net.predict(X).ndim == 1 else net.predict(X), X.astype(network_dtype))
+    assert np.array_equal(net.predict(X).reshape(X.shape), X.astype(network_dtype))
 
 
 def layouts(X):
@@ -178,6 +179,10 @@ def big(tmp_path_factory):
         X[start : start + len(block)] = block
     X.flush()
     return np.load(path, mmap_mode="r")
+
+
+def test_a_memory_map_trains_alike(big):
+    assert results(big[:200]) == results(np.array(big[:200]))
 
 
 @pytest.mark.parametrize("view", ["rows", "columns reversed"])

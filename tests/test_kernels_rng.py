@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import fastprop as fp
 from fastprop.kernels.rng import shuffle_rows
-from fastprop.trainer import epoch_keys
+from fastprop.segments import epoch_keys
 
 
 def permutation(n, seed=0, epoch=0):

@@ -83,6 +83,24 @@ def test_networks_train_at_once():
         assert_same(net, twin)
 
 
+def test_networks_that_choose_their_threads_train_at_once(monkeypatch):
+    monkeypatch.setenv("FASTPROP_NUM_THREADS", "2")
+    serial = [trained(seed=k, epochs=40) for k in range(3)]
+    for net, twin in zip(in_threads([lambda k=k: trained(None, 40, seed=k) for k in range(3)]), serial, strict=True):
+        assert_same(net, twin)
+
+
+def test_a_busy_pool_settles_for_one_thread():
+    from fastprop.pace import ThreadChooser
+
+    chooser = ThreadChooser([1, 2])
+    for _ in range(6):
+        chooser.choose()
+        chooser.record(1, 0.01)  # the pool was busy each time
+    assert chooser.settled
+    assert chooser.choose() == 1
+
+
 def test_many_threads_predict_with_one_network():
     net = trained()
     rows = [X[k * 10 : 2000 - k * 100] for k in range(8)]

@@ -1,0 +1,131 @@
+"""Updates laid out ahead: which rows, which learning rate, in tables that kernels walk.
+
+A segment is part of a long epoch, or several short ones, so that neither memory nor Python's time grow with the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from .engine import Engine, chunks_of
+from .kernels import records
+from .kernels.rng import shuffle_rows
+from .schedules import Rate, tabulate
+
+SEGMENT_UPDATES = 1 << 15
+SEGMENT_ROWS = 1 << 20
+
+
+@dataclass
+class Segment:
+    """A table of chunks, laid out ahead.
+
+    Attributes
+    ----------
+    chunks : ndarray of records.CHUNK
+    epochs : ndarray of int
+        The epoch of each chunk.
+    weights : ndarray of float64
+        The sum of the sample weights of each chunk's update.
+    rows : ndarray of int64 or None
+        Row numbers that chunks count in.
+    closes : range
+        The epochs that end with this segment.
+    """
+
+    chunks: np.ndarray
+    epochs: np.ndarray
+    weights: np.ndarray
+    rows: np.ndarray | None
+    closes: range
+
+
+class Segments:
+    """Lays out the segments of a fit.
+
+    Parameters
+    ----------
+    engine : Engine
+    n_rows : int
+    weights : ndarray of shape (n_rows,), or None
+    batch_size : int or None
+    accumulate : int
+    shuffle : bool
+    seed : int
+    first_epoch : int
+        Epochs before this fit: each has a permutation of its own.
+    """
+
+    def __init__(
+        self, engine: Engine, n_rows: int, weights: np.ndarray | None, batch_size: int | None, accumulate: int, shuffle: bool,
+        seed: int, first_epoch: int,
+    ) -> None:  # fmt: skip
+        self.engine, self.n_rows, self.weights = engine, n_rows, weights
+        self.update_rows = min(n_rows, (batch_size or n_rows) * accumulate)
+        self.updates_of_epoch = -(-n_rows // self.update_rows)
+        self.shuffles = shuffle and self.update_rows < n_rows
+        self.seed, self.first_epoch = seed, first_epoch
+        self.limit = engine.chunk_rows
+        if accumulate > 1 and batch_size:  # batch norms see batches, not groups of them
+            self.limit = min(self.limit, batch_size)
+
+    @property
+    def most_epochs(self) -> int:
+        """Epochs that fit into a segment."""
+        return max(1, min(SEGMENT_UPDATES // self.updates_of_epoch, SEGMENT_ROWS // self.n_rows))
+
+    def of(self, epochs: range, rate: Rate) -> Iterator[Segment]:
+        """The segments of these epochs; the learning rate is asked when a segment is."""
+        cursors = [0] * len(epochs)
+        for first in range(0, self.updates_of_epoch, SEGMENT_UPDATES):
+            n = min(SEGMENT_UPDATES, self.updates_of_epoch - first)
+            yield self._segment(epochs, first, n, cursors, rate)
+
+    def _segment(self, epochs: range, first: int, n_updates: int, cursors: list[int], rate: Rate) -> Segment:
+        """Updates first..first + n_updates of each of `epochs`."""
+        starts = (first + np.arange(n_updates)) * self.update_rows
+        n_rows = np.minimum(self.update_rows, self.n_rows - starts)
+        total = int(n_rows.sum())
+        rows, shift = None, np.zeros(1, np.int64)
+        if self.shuffles:
+            rows = self._shuffled_rows(epochs, total, cursors)
+            shift = np.repeat(np.arange(len(epochs)) * total - first * self.update_rows, n_updates)
+        updates = np.zeros(len(epochs) * n_updates, records.CHUNK)
+        updates["first"] = np.tile(starts, len(epochs)) + shift
+        sizes = np.tile(n_rows, len(epochs))
+        sums = sizes.astype(np.float64) if self.weights is None else self._weight_sums(updates["first"], sizes, rows)
+        kept = sums > 0  # an update whose weights are all zero is skipped
+        updates, sizes, sums = updates[kept], sizes[kept], sums[kept]
+        count = self.engine.parameters.count
+        updates["count"] = count + 1 + np.arange(len(updates))
+        updates["lr"] = tabulate(rate, count, len(updates))
+        updates["inverse_weight"] = 1.0 / sums
+        epoch_of = np.repeat(np.asarray(epochs), n_updates)[kept]
+        parts = np.maximum(1, -(-sizes // self.limit))
+        closes = epochs if first + n_updates == self.updates_of_epoch else range(0)
+        chunks = chunks_of(updates, sizes, self.limit)
+        return Segment(chunks, np.repeat(epoch_of, parts), np.repeat(sums, parts), rows, closes)
+
+    def _shuffled_rows(self, epochs: range, total: int, cursors: list[int]) -> np.ndarray:
+        """The next `total` rows of each epoch's permutation."""
+        rows = np.empty(len(epochs) * total, np.int64)
+        for i, epoch in enumerate(epochs):
+            keys = epoch_keys(self.seed, self.first_epoch + epoch)
+            cursors[i] = shuffle_rows(rows[i * total : (i + 1) * total], self.n_rows, keys, cursors[i])
+        return rows
+
+    def _weight_sums(self, firsts: np.ndarray, sizes: np.ndarray, rows: np.ndarray | None) -> np.ndarray:
+        """The sum of the sample weights of each update."""
+        assert self.weights is not None
+        if rows is not None:
+            return np.add.reduceat(self.weights[rows], firsts)
+        return np.array([self.weights[f : f + n].sum() for f, n in zip(firsts, sizes, strict=True)])
+
+
+def epoch_keys(seed: int, epoch: int) -> np.ndarray:
+    """Six odd numbers that determine the permutation of an epoch."""
+    generator = np.random.Generator(np.random.Philox(key=np.array([seed % 2**64, 2**63 + epoch], np.uint64)))
+    return generator.integers(0, 2**64, 6, dtype=np.uint64) | np.uint64(1)
