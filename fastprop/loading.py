@@ -49,7 +49,7 @@ def load(path: str | os.PathLike[str], custom: Mapping[str, Any] | None = None) 
         net = Network(layers, loss, optimizer, **settings)
         plan = Plan(net.layers, description["n_features"], net.dtype, models.is_output_linear(net.layers, net.loss))
         models.check_named_arrays(plan, arrays)  # before memory is taken for what a damaged description asks for
-        parameters = Parameters(plan, optimizer.rule().n_slots)
+        parameters = Parameters(plan, type(optimizer.rule()))
         models.set_named_arrays(plan, parameters, arrays)
         net._plan, net._parameters = plan, parameters
         net.classes_ = classes_from_description(description["classes"])

@@ -101,9 +101,9 @@ def n_outputs(layers: Sequence[Layer], n_features: int) -> int:
 # ---- parameters ---------------------------------------------------------------------------------------------------
 
 
-def initial_parameters(plan: Plan, n_slots: int, seed: int) -> Parameters:
+def initial_parameters(plan: Plan, rule: Any, seed: int) -> Parameters:
     """Weights drawn by the layers' initialisers; norms with gamma 1, beta 0 and running variance 1."""
-    parameters = Parameters(plan, n_slots)
+    parameters = Parameters(plan, type(rule))
     for k, op in enumerate(plan.parametric):
         if op.is_dense:
             layer, rng = op.layer, generator(seed, k)
@@ -116,6 +116,15 @@ def initial_parameters(plan: Plan, n_slots: int, seed: int) -> Parameters:
         if op.kind == "batch_norm":
             plan.statistics_of(op, parameters.statistics)[1][:] = 1.0
     return parameters
+
+
+def fitting(plan: Plan, parameters: Parameters, rule: Any) -> Parameters:
+    """Parameters with state for `rule`: these, or if they have another rule's, new ones with the same weights."""
+    if parameters.rule is type(rule):
+        return parameters
+    made = Parameters(plan, type(rule))
+    made.rows[0], made.statistics[:] = parameters.rows[0], parameters.statistics
+    return made
 
 
 def check_pairs(weights: Any) -> list[Pair]:
@@ -219,7 +228,7 @@ def portable(plan: Plan, parameters: Parameters) -> dict[str, Any]:
 def from_portable(net: Network, state: Mapping[str, Any]) -> tuple[Plan, Parameters]:
     """The reverse of `portable`."""
     plan = Plan(net.layers, state["n_features"], net.dtype, is_output_linear(net.layers, net.loss))
-    parameters = Parameters(plan, len(state["slots"]))
+    parameters = Parameters(plan, type(net.optimizer.rule()))
     set_named_arrays(plan, parameters, state["values"])
     for row, arrays in enumerate(state["slots"], 2):
         set_named_arrays(plan, parameters, arrays, row)

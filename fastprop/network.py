@@ -13,10 +13,8 @@ from . import files, models
 from .arguments import check_bool, check_number, check_positive_int
 from .callbacks import check_callbacks, resolve_early_stopping
 from .checks import AnyMatrix, check_matrix
-from .engine import Engine, chunks_of
+from .engines import Engines, Job, one_pass, pass_rows
 from .errors import DivergenceError
-from .failures import bad_row_message
-from .kernels import records
 from .layers import Layer, check_layers
 from .losses import Loss, resolve_loss
 from .models import Pair
@@ -26,14 +24,10 @@ from .plan import Plan
 from .progress import progress_for
 from .summary import summary_table
 from .targets import Targets, combine_weights, decode, prepare_targets, probabilities
-from .threads import pool
 from .trainer import Settings, Trainer
 from .validation import Rows, check_monitor, check_some_weight, score, split, validator
 from .workspace import Form, Recipe
 
-MAX_ENGINES = 8  # kinds of engines kept for the next call
-RUN_CHUNKS = 16  # chunks between two looks for Ctrl-C
-PREDICT_ROWS = 1024  # rows of a chunk of prediction
 
 
 class Network:
@@ -105,7 +99,7 @@ class Network:
         self.epochs_done = 0
         self._plan: Plan | None = None
         self._one_dimensional = True
-        self._engines: dict[tuple[Any, ...], list[Engine]] = {}
+        self._engines = Engines()
         models.check_output(self.layers, self.loss)
 
     # ---- building -------------------------------------------------------------------------------------------------
@@ -137,7 +131,7 @@ class Network:
             raise ValueError(f"n_outputs is {n_outputs}, but the last layer gives {plan.output.n}")
         self.loss.coefficients(plan.output.n)
         models.check_width(self.loss, plan.output.n)
-        self._parameters = models.initial_parameters(plan, self.optimizer.rule().n_slots, self.seed)
+        self._parameters = models.initial_parameters(plan, self.optimizer.rule(), self.seed)
         self._plan = plan
         return self
 
@@ -280,13 +274,15 @@ class Network:
     def _train(self, rows: Rows, settings: Settings, validate: Any, bar: Any) -> dict[str, list[float]]:
         """Run a trainer on checked data."""
         check_some_weight(rows.weights)
+        self._parameters = models.fitting(self._built(), self._parameters, self.optimizer.rule())
         n_rows = rows.matrix.n_rows
         batch = min(n_rows, settings.batch_size or n_rows)
         if self._built().has_batch_norm and batch == 1:
             raise ValueError("batch_size must be at least 2 with BatchNorm: one sample has no variance")
         accumulates = settings.accumulate > 1 and batch < n_rows
         bar.compiling("kernels")
-        with self._engine("train", batch, rows.matrix, rows.targets, max(candidates(settings.n_threads)), accumulates) as engine:
+        n_workers = max(candidates(settings.n_threads))
+        with self._engines.lend(self._job("train", rows.matrix, rows.targets), batch, n_workers, accumulates) as engine:
             engine.bind(rows.matrix, rows.targets.matrix, rows.weights)
             return Trainer(self, engine, n_rows, rows.weights, settings, validate, bar).run()
 
@@ -305,11 +301,10 @@ class Network:
         matrix, targets = self._check_data(X, y)
         weights = combine_weights(sample_weight, None, targets)
         check_some_weight(weights)
-        with self._engine("store", matrix.n_rows, matrix, targets, 1) as engine:
+        with self._engines.lend(self._job("store", matrix, targets), matrix.n_rows, 1) as engine:
             engine.bind(matrix, targets.matrix, weights)
-            chunks = self._chunks(engine, matrix.n_rows, weights)
             try:
-                self._run(engine, chunks)
+                chunks = one_pass(engine, matrix.n_rows, weights)
                 row = self._parameters.rows[1]
                 pairs = [plan.unpack(op, row) for op in plan.parametric]
             finally:
@@ -351,10 +346,10 @@ class Network:
         plan = self._built()
         matrix = self._check_x(X)
         out = np.empty((matrix.n_rows, plan.output.n), self.dtype)
-        with self._engine("predict", min(matrix.n_rows, PREDICT_ROWS), matrix, None, candidates(None)[-1]) as engine:
+        with self._engines.lend(self._job("predict", matrix), pass_rows(matrix.n_rows), candidates(None)[-1]) as engine:
             engine.bind(matrix)
             engine.set_out(out)
-            self._run(engine, self._chunks(engine, matrix.n_rows, None))
+            one_pass(engine, matrix.n_rows)
         return out
 
     def evaluate(self, X: Any, y: Any) -> dict[str, float]:
@@ -371,11 +366,11 @@ class Network:
 
     def _evaluate(self, matrix: AnyMatrix, targets: Targets) -> dict[str, float]:
         out = np.empty((matrix.n_rows, self.n_outputs_), self.dtype)
-        with self._engine("evaluate", min(matrix.n_rows, PREDICT_ROWS), matrix, targets, candidates(None)[-1]) as engine:
+        job = self._job("evaluate", matrix, targets)
+        with self._engines.lend(job, pass_rows(matrix.n_rows), candidates(None)[-1]) as engine:
             engine.bind(matrix, targets.matrix)
             engine.set_out(out)
-            chunks = self._chunks(engine, matrix.n_rows, None)
-            self._run(engine, chunks)
+            chunks = one_pass(engine, matrix.n_rows)
         return {"loss": float(chunks["loss"].sum()), **score(out, targets, self.loss)}
 
     # ---- weights --------------------------------------------------------------------------------------------------
@@ -452,64 +447,19 @@ class Network:
         return matrix, targets
 
     def _recipe(self, mode: str) -> Recipe:
-        kernel = self.loss.kernel
+        if mode == "predict":  # does not depend on how it is trained
+            return Recipe(mode, None, None)
+        coefficients = tuple(self.loss.coefficients(self.n_outputs_))
         return Recipe(
-            mode, kernel, self.optimizer.rule(), self.loss.coefficients(self.n_outputs_), self.l1, self.l2,
-            self.clip_value, self.clip_norm, self.seed,
+            mode, self.loss.kernel, self.optimizer.rule(), coefficients, self.l1, self.l2, self.clip_value, self.clip_norm,
+            self.seed,
         )  # fmt: skip
 
-    @contextlib.contextmanager
-    def _engine(
-        self,
-        mode: str,
-        batch_rows: int,
-        matrix: AnyMatrix,
-        targets: Targets | None,
-        n_workers: int,
-        accumulates: bool = False,
-    ) -> Iterator[Engine]:
-        """Borrow an engine: several threads may predict at once, each with its own."""
+    def _job(self, mode: str, matrix: AnyMatrix, targets: Targets | None = None) -> Job:
         form = Form(is_sparse=matrix.is_sparse)
         if targets is not None:
             form = Form(targets.matrix.n_columns, targets.labels, matrix.is_sparse)
-        key = (mode, batch_rows, form, n_workers, accumulates, self._signature(mode))
-        idle = self._engines.setdefault(key, [])
-        try:
-            engine = idle.pop()
-        except IndexError:
-            plan, recipe = self._built(), self._recipe(mode)
-            engine = Engine(plan, self._parameters, recipe, form, batch_rows, n_workers, accumulates)
-        yield engine
-        if len(self._engines) > MAX_ENGINES:
-            self._engines.clear()
-        engine.release()
-        idle.append(engine)
-
-    def _signature(self, mode: str) -> tuple[Any, ...]:
-        """What an engine has frozen in: it must not be reused when the user changes it."""
-        if mode == "predict":
-            return ()
-        return (self.l1, self.l2, self.clip_norm, self.clip_value, self.seed, repr(self.loss), self.optimizer.rule())
-
-    @staticmethod
-    def _chunks(engine: Engine, n_rows: int, weights: np.ndarray | None) -> np.ndarray:
-        """All rows in order as one update."""
-        update = np.zeros(1, records.CHUNK)
-        total = n_rows if weights is None else float(weights.sum())
-        update["count"], update["inverse_weight"] = 1, 1.0 / total
-        return chunks_of(update, np.array([n_rows]), engine.chunk_rows)
-
-    @staticmethod
-    def _run(engine: Engine, chunks: np.ndarray) -> None:
-        """Run chunks in slices, so that Ctrl-C gets through."""
-        engine.set_rows(None)
-        engine.set_chunks(chunks)
-        for start in range(0, len(chunks), RUN_CHUNKS):
-            pool.run(engine.prepare(start, min(len(chunks), start + RUN_CHUNKS)), engine.n_workers_for(chunks), engine.abort)
-            if engine.status == records.BAD_INPUT:
-                raise ValueError(bad_row_message(engine, None, chunks[engine.done]))
-            if engine.status == records.DIVERGED:
-                raise DivergenceError("the loss is NaN or infinite: the weights or the targets are too large")
+        return Job(self._built(), self._parameters, self._recipe(mode), form)
 
     @contextlib.contextmanager
     def _undone_on_error(self) -> Iterator[None]:
@@ -526,7 +476,7 @@ class Network:
         except (ValueError, TypeError):
             if not self.is_built or self._parameters.count == count:
                 if before["_plan"] is None:
-                    before["_engines"] = {}
+                    before["_engines"] = Engines()
                 for name in self.__dict__.keys() - before.keys():
                     del self.__dict__[name]
                 self.__dict__.update(before)
@@ -543,7 +493,7 @@ class Network:
     def __setstate__(self, state: dict[str, Any]) -> None:
         arrays = state.pop("_arrays", None)
         self.__dict__.update(state)
-        self._engines, self._plan = {}, None
+        self._engines, self._plan = Engines(), None
         if arrays is not None:
             self._plan, self._parameters = models.from_portable(self, arrays)
 

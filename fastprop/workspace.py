@@ -31,9 +31,13 @@ class Parameters:
         Running means and variances of batch norms.
     count : int
         Updates done.
+    rule : type
+        The class whose state the slots are.
     """
 
-    def __init__(self, plan: Plan, n_slots: int) -> None:
+    def __init__(self, plan: Plan, rule: Any) -> None:
+        n_slots: int = rule.n_slots
+        self.rule = rule
         self.rows = aligned((2 + n_slots) * plan.row_length, plan.dtype).reshape(2 + n_slots, plan.row_length)
         self.statistics = aligned(plan.n_statistics, plan.dtype)
         self.count = 0
@@ -60,7 +64,7 @@ class Recipe:
     mode: str
     loss: Any
     rule: Any
-    coefficients: np.ndarray
+    coefficients: tuple[float, ...] = ()
     l1: float = 0.0
     l2: float = 0.0
     clip_value: float | None = None

@@ -197,8 +197,8 @@ def test_a_fit_in_long_segments_is_the_same(monkeypatch):
     X, y = regression()
     nets = []
     for updates, rows in ((1 << 15, 1 << 20), (3, 1 << 20), (1 << 15, 70), (1, 1)):
-        monkeypatch.setattr("fastprop.trainer.SEGMENT_UPDATES", updates)
-        monkeypatch.setattr("fastprop.trainer.SEGMENT_ROWS", rows)
+        monkeypatch.setattr("fastprop.segments.SEGMENT_UPDATES", updates)
+        monkeypatch.setattr("fastprop.segments.SEGMENT_ROWS", rows)
         nets.append(network())
         nets[-1].fit(X, y, epochs=7, batch_size=7, sample_weight=np.arange(60) % 3, **QUIET)
     assert all(same(net, nets[0]) for net in nets)
@@ -360,7 +360,7 @@ def test_a_callback_stops_after_an_epoch():
 @pytest.mark.parametrize("segment", [1 << 15, 3, 5])
 def test_a_callback_stops_in_an_epoch(segment, monkeypatch):
     """The updates until then stay, and the epoch that was under way is in the history."""
-    monkeypatch.setattr("fastprop.trainer.SEGMENT_UPDATES", segment)
+    monkeypatch.setattr("fastprop.segments.SEGMENT_UPDATES", segment)
     X, y = regression()
 
     class Stop:
