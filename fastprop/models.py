@@ -222,7 +222,10 @@ def set_named_arrays(plan: Plan, parameters: Parameters, arrays: Mapping[str, np
 def portable(plan: Plan, parameters: Parameters) -> dict[str, Any]:
     """Everything that training changes, without the pads of this machine's registers; for pickle."""
     slots = [named_arrays(plan, parameters, row) for row in range(2, len(parameters.rows))]
-    return {"n_features": plan.n_features, "values": named_arrays(plan, parameters), "slots": slots, "count": parameters.count}
+    return {
+        "n_features": plan.n_features, "values": named_arrays(plan, parameters), "slots": slots, "count": parameters.count,
+        "rule": parameters.rule.component_name,
+    }  # fmt: skip
 
 
 def from_portable(net: Network, state: Mapping[str, Any]) -> tuple[Plan, Parameters]:
@@ -230,9 +233,10 @@ def from_portable(net: Network, state: Mapping[str, Any]) -> tuple[Plan, Paramet
     plan = Plan(net.layers, state["n_features"], net.dtype, is_output_linear(net.layers, net.loss))
     parameters = Parameters(plan, type(net.optimizer.rule()))
     set_named_arrays(plan, parameters, state["values"])
-    for row, arrays in enumerate(state["slots"], 2):
-        set_named_arrays(plan, parameters, arrays, row)
-    parameters.count = state["count"]
+    if state["rule"] == parameters.rule.component_name:  # else the optimizer was changed, and starts anew
+        for row, arrays in enumerate(state["slots"], 2):
+            set_named_arrays(plan, parameters, arrays, row)
+        parameters.count = state["count"]
     return plan, parameters
 
 

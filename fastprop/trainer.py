@@ -154,7 +154,7 @@ class Trainer:
         if done and not np.isfinite(engine.parameters.rows[0]).all():  # the last update is followed by no loss to tell
             self._diverged(int(segment.epochs[done - 1]), segment.chunks[done - 1], "weights")
         closes = segment.closes
-        if done < len(segment.chunks):  # a callback stopped in the middle: the running epoch ends here
+        if self.stopped and done:  # by a callback, perhaps in the middle: the running epoch ends here
             closes = range(len(self.history["loss"]), int(segment.epochs[done - 1]) + 1)
         looked_at = closes if self._stops_at_epochs else closes[-1:]
         self._write_history(range(closes.start, looked_at.start))

@@ -276,7 +276,7 @@ def test_partial_fit():
 
 def test_partial_fit_by_single_rows():
     X, y = regression()
-    one, other = network(), network()
+    one, other = (network(optimizer=fp.SGD(0.005, momentum=0.9)) for _ in range(2))
     losses = [one.partial_fit(X[i : i + 1], y[i : i + 1]) for i in range(60)]
     history = other.fit(X, y, epochs=1, batch_size=1, shuffle=False, **QUIET)
     assert same(one, other)
