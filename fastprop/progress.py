@@ -136,13 +136,12 @@ def _somebody_looks() -> bool:
 
 def _bar() -> rich.progress.Progress:
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     return Progress(
         TextColumn("{task.fields[status]}"),
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=16),  # all columns together fit into 80
         TextColumn("epoch {task.fields[epoch]}/{task.total:.0f}"),
-        TimeElapsedColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[results]}"),
         console=Console(stderr=True),
@@ -151,5 +150,6 @@ def _bar() -> rich.progress.Progress:
 
 
 def _results(logs: Mapping[str, float]) -> str:
-    shown = [name for name in logs if name not in ("lr", "time")]
-    return "  ".join(f"{name} {logs[name]:.4g}" for name in shown)
+    """The training loss, and the validation's metric or else its loss."""
+    names = ["loss", *[name for name in ("val_accuracy", "val_r2", "val_loss") if name in logs][:1]]
+    return "  ".join(f"{name} {logs[name]:.4g}" for name in names if name in logs)

@@ -10,8 +10,8 @@ import numpy as np
 import fastprop as fp
 
 ACTIVATIONS = (
-    "relu", "tanh", "gelu", "leaky_relu", "sigmoid", "identity", "elu", "softplus", "hard_tanh", "silu", "selu", "softsign",
-    "x_tanh",
+    "relu", "tanh", "gelu", "leaky_relu", "sigmoid", "identity", "elu", "softplus", "hard_tanh", "silu", "selu",
+    "softsign", "x_tanh",
 )  # fmt: skip
 
 # loss, outputs, what y holds
@@ -48,7 +48,7 @@ def loss_name(k):
 
 
 def layers(k, rate=0.3, batch_norm=True):
-    """The layers of case k, with dropout of `rate`; with layer norms only if batch norm would tie the rows of a batch."""
+    """The layers of case k, with dropout of `rate`; with layer norms only, where rows must not depend on each other."""
     norm = fp.BatchNorm if batch_norm else fp.LayerNorm
     a = [ACTIVATIONS[(place + k) % len(ACTIVATIONS)] for place in range(len(ACTIVATIONS))]
     return [

@@ -37,7 +37,11 @@ SCALE, ALPHA = 1.0507009873554804934193349852946, 1.6732632423543772848170429916
 ACTIVATIONS = {
     "identity": (lambda z: z, np.ones_like, ()),
     "relu": (lambda z: np.maximum(z, 0.0), lambda z: (z > 0) * 1.0, (0.0,)),
-    "leaky_relu": (lambda z, slope: np.where(z > 0, z, slope * z), lambda z, slope: np.where(z > 0, 1.0, slope), (0.0,)),
+    "leaky_relu": (
+        lambda z, slope: z * np.where(z > 0, 1, slope),
+        lambda z, slope: np.where(z > 0, 1.0, slope),
+        (0.0,),
+    ),
     "elu": (_elu, _elu_slope, (0.0,)),
     "selu": (lambda z: SCALE * _elu(z, ALPHA), lambda z: SCALE * _elu_slope(z, ALPHA), (0.0,)),
     "gelu": (lambda z: z * normal_distribution(z), lambda z: normal_distribution(z) + z * normal_density(z), ()),

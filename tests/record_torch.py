@@ -31,10 +31,15 @@ OPTIMIZERS = (
     ("Adagrad", {}, 0.01),
 )
 SCHEDULES = (
-    None, ("Step", {"every": 7, "factor": 0.5}), ("Exponential", {"rate": 0.97}), ("Cosine", {"steps": 60, "lr_min": 1e-4}),
-    ("OneCycle", {"steps": 55}), ("Warmup", {"steps": 12}), ("InverseScaling", {"power": 0.3}),
+    None,
+    ("Step", {"every": 7, "factor": 0.5}),
+    ("Exponential", {"rate": 0.97}),
+    ("Cosine", {"steps": 60, "lr_min": 1e-4}),
+    ("OneCycle", {"steps": 55}),
+    ("Warmup", {"steps": 12}),
+    ("InverseScaling", {"power": 0.3}),
     ("Plateau", {"patience": 0, "factor": 0.5}),
-)  # fmt: skip
+)
 CLIPPING = ({}, {"clip_norm": 0.3}, {"clip_value": 0.02}, {"clip_value": 0.05, "clip_norm": 0.2}, {"clip_norm": 1e3})
 
 
@@ -45,6 +50,7 @@ def draw(seed):
     """Case number `seed`: losses, optimizers, schedules and clipping in turn, everything else at random."""
     rng = np.random.default_rng(seed)
     loss, n_outputs, kind = covering.LOSSES[seed % len(covering.LOSSES)]
+    weights = None if isinstance(loss, str) else loss.output_weights
     name, settings, lr = OPTIMIZERS[seed % len(OPTIMIZERS)]
     n_features = int(rng.integers(2, 7))
     layers = _layers(rng, n_features)
@@ -55,8 +61,9 @@ def draw(seed):
     penalties = {"l1": 1e-3, "l2": 1e-2} if rng.random() < 0.4 else {}
     return {
         "seed": seed, "n_features": n_features, "layers": layers, "n_outputs": n_outputs, "kind": kind,
-        "loss": covering.loss_name(seed % len(covering.LOSSES)), "fields": {} if isinstance(loss, str) else loss.kernel._asdict(),
-        "output_weights": None if isinstance(loss, str) or loss.output_weights is None else loss.output_weights.tolist(),
+        "loss": covering.loss_name(seed % len(covering.LOSSES)),
+        "fields": {} if isinstance(loss, str) else loss.kernel._asdict(),
+        "output_weights": None if weights is None else weights.tolist(),
         "optimizer": name, "settings": settings, "lr": lr, "schedule": SCHEDULES[seed // 3 % len(SCHEDULES)],
         "weighted": bool(rng.random() < 0.5), **penalties, **CLIPPING[seed // 2 % len(CLIPPING)],
     }  # fmt: skip
@@ -148,11 +155,20 @@ class TorchNetwork:
     def activation(self, name, z):
         F, torch = self.F, self.torch
         return {
-            "identity": lambda: z, "relu": lambda: F.relu(z), "leaky_relu": lambda: F.leaky_relu(z), "elu": lambda: F.elu(z),
-            "selu": lambda: F.selu(z), "gelu": lambda: F.gelu(z), "silu": lambda: F.silu(z),
-            "softplus": lambda: F.softplus(z, threshold=500), "sigmoid": lambda: torch.sigmoid(z), "tanh": lambda: torch.tanh(z),
-            "softsign": lambda: F.softsign(z), "hard_tanh": lambda: F.hardtanh(z), "x_tanh": lambda: z * torch.tanh(z),
-        }[name]()  # fmt: skip
+            "identity": lambda z: z,
+            "relu": F.relu,
+            "leaky_relu": F.leaky_relu,
+            "elu": F.elu,
+            "selu": F.selu,
+            "gelu": F.gelu,
+            "silu": F.silu,
+            "softplus": lambda z: F.softplus(z, threshold=500),
+            "sigmoid": torch.sigmoid,
+            "tanh": torch.tanh,
+            "softsign": F.softsign,
+            "hard_tanh": F.hardtanh,
+            "x_tanh": lambda z: z * torch.tanh(z),
+        }[name](z)
 
     def forward(self, x, layers, pairs, training):
         for layer in layers:
@@ -189,8 +205,7 @@ class TorchNetwork:
             "squared_hinge": lambda: F.relu(1 - y * p) ** 2,
             "modified_huber": lambda: torch.where(y * p >= -1, F.relu(1 - y * p) ** 2, -4 * y * p),
         }
-        c = torch.ones(k, dtype=torch.float64) if case["output_weights"] is None else torch.tensor(case["output_weights"])
-        c = c.double()
+        c = torch.tensor([1.0] * k if case["output_weights"] is None else case["output_weights"], dtype=torch.float64)
         if name == "cross_entropy":
             rows = F.cross_entropy(p, y, weight=c, reduction="none", label_smoothing=fields.get("label_smoothing", 0.0))
         else:
@@ -219,8 +234,8 @@ class TorchNetwork:
             "OneCycle": lambda: schedulers.OneCycleLR(optimizer, lr, total_steps=steps, cycle_momentum=False),
             "Warmup": lambda: schedulers.LinearLR(optimizer, 1 / steps, 1.0, steps - 1),
             "InverseScaling": lambda: schedulers.LambdaLR(optimizer, lambda t: (t + 1) ** -fields["power"]),
-            "Plateau": lambda: schedulers.ReduceLROnPlateau(optimizer, patience=fields["patience"], factor=fields["factor"]),
-        }[name]()  # fmt: skip
+            "Plateau": lambda: schedulers.ReduceLROnPlateau(optimizer, **fields),
+        }[name]()
 
     def clip(self):
         gradients = [p.grad for p in self.parameters]
@@ -240,7 +255,7 @@ def run(case, X, y, sample_weight, pairs):
     Returns
     -------
     dict of arrays
-        "loss" and "gradient_0"... on all rows; "losses" and "rates" of epochs; "weight_0"..., "running_0"... at the end.
+        "loss" and "gradient_0"... on all rows; "losses" and "rates" of epochs; in the end "weight_0"..., "running_0"...
     """
     net = TorchNetwork(case, pairs)
     torch = net.torch
@@ -248,7 +263,7 @@ def run(case, X, y, sample_weight, pairs):
         low = -1.0 if case["loss"] in ("hinge", "squared_hinge", "modified_huber") else 0.0
         y = naive.one_hot(y, max(2, case["n_outputs"]), low)[:, -case["n_outputs"] :]
     X, y = (torch.tensor(np.asarray(a, np.float64)) for a in (X, y))
-    w = torch.ones(len(X), dtype=torch.float64) if sample_weight is None else torch.tensor(sample_weight.astype(np.float64))
+    w = torch.tensor(np.ones(N_ROWS) if sample_weight is None else sample_weight.astype(np.float64))
     loss = net.loss(X, y, w, training=False)
     loss.backward()
     results = {"loss": loss.item(), **{f"gradient_{i}": p.grad.numpy().copy() for i, p in enumerate(net.parameters)}}

@@ -212,7 +212,7 @@ def test_a_folder_that_vanishes(run_script, tmp_path):
 KERNELS = pathlib.Path(jit.__file__).parent
 
 
-@pytest.mark.parametrize("name", sorted(p.name for p in KERNELS.glob("*.py")) + ["a_new_file.py"])
+@pytest.mark.parametrize("name", [*sorted(p.name for p in KERNELS.glob("*.py")), "a_new_file.py"])
 def test_the_stamp_sees_every_file(tmp_path, monkeypatch, name):
     shutil.copytree(KERNELS, tmp_path / "kernels", ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(jit, "__file__", str(tmp_path / "kernels" / "jit.py"))

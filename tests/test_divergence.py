@@ -122,7 +122,7 @@ def test_partial_fit_refuses_before_the_update(batch_size):
     before = [np.copy(a) for a in everything(net)]
     huge = Y.copy()
     huge[50] = 1e30  # its square exceeds float32
-    with pytest.raises(fp.DivergenceError, match="learning rate 0.01.*as before the call"):
+    with pytest.raises(fp.DivergenceError, match=r"learning rate 0\.01.*as before the call"):
         net.partial_fit(X, huge, batch_size=batch_size)
     for a, b in zip(everything(net), before, strict=True):
         np.testing.assert_array_equal(a, b)

@@ -152,7 +152,7 @@ def test_widths_and_short_batches(n_columns, rng):
     for n_rows in (1, 2, 15, 16, 17, 20):
         part = X[:n_rows].astype(np.float32)
         net = fp.Network([fp.Dense(3)]).build(n_columns)
-        (W, b), = net.get_weights()
+        ((W, b),) = net.get_weights()
         assert net.predict(part) == pytest.approx(part.astype(float) @ W + b, abs=1e-5)
 
 
@@ -207,7 +207,7 @@ def test_a_memory_map_is_not_copied(view, big):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize(("dtype", "fortran"), [("f4", False), ("f8", False), ("f2", False), (">f4", False), ("f8", True)])
+@pytest.mark.parametrize(("dtype", "fortran"), [("f4", 0), ("f8", 0), ("f2", 0), (">f4", 0), ("f8", 1)])
 @pytest.mark.parametrize(("row", "column"), [(0, 0), (37, 18), (69, 5)])
 def test_not_finite_is_named(value, dtype, fortran, row, column):
     X = whole_numbers(dtype)
@@ -235,7 +235,8 @@ def test_not_finite_is_named(value, dtype, fortran, row, column):
 def test_not_finite_is_named_sample_by_sample(value):
     X = whole_numbers("f4")
     X[50, 7] = value
-    net = fp.Network([fp.Dense(9, activation="tanh"), fp.Dense(2)], optimizer=fp.SGD(1e-4, momentum=0.9)).build(N_FEATURES)
+    layers = [fp.Dense(9, activation="tanh"), fp.Dense(2)]
+    net = fp.Network(layers, optimizer=fp.SGD(1e-4, momentum=0.9)).build(N_FEATURES)
     before = net.get_weights()
     with pytest.raises(ValueError, match=rf"X must be finite, got {value} in row 50, column 7"):
         net.fit(X, targets(), epochs=1, batch_size=1, progress=False)

@@ -57,7 +57,8 @@ def data(n_rows, n_features, dtype):
 def gradients(dtype):
     for n_features, width in zip(SIZES, (3, 40, 17, 9, 65), strict=True):
         for n_rows in SIZES[1:]:
-            net = fp.Network([*layers(width), fp.Dense(3)], loss="cross_entropy", dtype=dtype, l2=0.01).build(n_features)
+            net = fp.Network([*layers(width), fp.Dense(3)], loss="cross_entropy", dtype=dtype, l2=0.01)
+            net.build(n_features)
             X, y = data(n_rows, n_features, dtype)
             loss, found = net.gradients(X, y)
             expected_loss, expected = naive.Reference(net).gradients(net.get_weights(), X, naive.one_hot(y, 3))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import fastprop as fp
+from fastprop import threads
 
 pytestmark = pytest.mark.skipif(
     os.name == "nt" or threading.current_thread() is not threading.main_thread(),
@@ -161,18 +162,20 @@ def test_ctrl_c_during_predict():
     net = network(1024, 1024)
     net.fit(X[:128], Y[:128], epochs=1, progress=False)
     net.predict(X[:2000])
-    with pytest.raises(KeyboardInterrupt), Interrupter(0.1) as interrupter:
+
+    def predict_for_ever():
         while True:
             net.predict(X)
+
+    with pytest.raises(KeyboardInterrupt), Interrupter(0.1) as interrupter:
+        predict_for_ever()
     assert interrupter.latency < 2.0
     np.testing.assert_array_equal(net.predict(X[:10]), net.predict(X[:2000])[:10])
 
 
-def test_a_signal_between_waking_workers_and_joining_them():
+def test_a_signal_between_waking_workers_and_joining_them(monkeypatch):
     """The calling thread may be hit anywhere; here it is hit before its own part of a run."""
-    from fastprop.threads import Pool
-
-    pool, calls, aborted = Pool(), [], threading.Event()
+    pool, calls, aborted = threads.Pool(), [], threading.Event()
 
     def run_chunks(address, worker, n_workers):
         if worker == 0:
@@ -180,9 +183,7 @@ def test_a_signal_between_waking_workers_and_joining_them():
         aborted.wait(10)
         calls.append(worker)
 
-    import fastprop.threads as threads
-
-    original, threads.run_chunks = threads.run_chunks, run_chunks
+    monkeypatch.setattr(threads, "run_chunks", run_chunks)
     try:
         with pytest.raises(KeyboardInterrupt):
             pool.run(0, 3, aborted.set)
@@ -190,26 +191,18 @@ def test_a_signal_between_waking_workers_and_joining_them():
         assert pool._lock.acquire(blocking=False)
         pool._lock.release()
     finally:
-        threads.run_chunks = original
         pool.stop()
 
 
-def test_a_lost_ring_costs_little_time():
+def test_a_lost_ring_costs_little_time(monkeypatch):
     """Ctrl-C may come after a job was ordered and before the worker was woken, or after it was heard to be done."""
-    from fastprop.threads import Worker
-
-    import fastprop.threads as threads
-
-    original, threads.run_chunks = threads.run_chunks, lambda *_: None
-    try:
-        worker = Worker(1)
-        worker._n_ordered += 1  # and no ring
-        worker.wait()
-        worker.start(0, 2)
-        time.sleep(0.05)
-        worker._done.wait(1.0)  # heard, and forgotten
-        worker.wait()
-        assert worker._n_done == 2
-        worker.stop()
-    finally:
-        threads.run_chunks = original
+    monkeypatch.setattr(threads, "run_chunks", lambda *_: None)
+    worker = threads.Worker(1)
+    worker._n_ordered += 1  # and no ring
+    worker.wait()
+    worker.start(0, 2)
+    time.sleep(0.05)
+    worker._done.wait(1.0)  # heard, and forgotten
+    worker.wait()
+    assert worker._n_done == 2
+    worker.stop()

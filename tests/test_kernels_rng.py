@@ -9,6 +9,8 @@ import fastprop as fp
 from fastprop.kernels.rng import shuffle_rows
 from fastprop.segments import epoch_keys
 
+pytestmark = pytest.mark.quick
+
 
 def permutation(n, seed=0, epoch=0):
     rows = np.empty(n, np.int64)
@@ -67,9 +69,8 @@ def masks(rate, n_updates=1, seed=0, dtype="float64", **arguments):
     The gradient of the loss is constant and row i of X is 2^i, so that the sum over rows has a bit for each.
     """
     X = np.repeat(2.0 ** np.arange(N_ROWS)[:, None], N_FEATURES, axis=1)
-    net = fp.Network(
-        [fp.Dropout(rate), fp.Dense(1, init="zeros")], loss="quantile", optimizer=fp.SGD(2.0 * N_ROWS), seed=seed, dtype=dtype
-    )
+    layers = [fp.Dropout(rate), fp.Dense(1, init="zeros")]
+    net = fp.Network(layers, loss="quantile", optimizer=fp.SGD(2.0 * N_ROWS), seed=seed, dtype=dtype)
     found, before = [], np.zeros(N_FEATURES)
     for _ in range(n_updates):
         net.fit(X, np.full(N_ROWS, 1e30), epochs=1, shuffle=False, progress=False, **{"batch_size": None, **arguments})
@@ -112,7 +113,8 @@ def test_what_is_dropped_depends_on_the_place_only():
 
 
 def test_layers_drop_differently():
-    net = fp.Network([fp.Dropout(0.5), fp.Dropout(0.5), fp.Dense(1, init="zeros")], loss="quantile", optimizer=fp.SGD(4.0))
+    layers = [fp.Dropout(0.5), fp.Dropout(0.5), fp.Dense(1, init="zeros")]
+    net = fp.Network(layers, loss="quantile", optimizer=fp.SGD(4.0))
     X = np.ones((1, 4000))
     net.fit(X, [1e30], epochs=1, batch_size=None, progress=False)
     kept = net.get_weights()[0][0] > 0

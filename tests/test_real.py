@@ -85,7 +85,12 @@ def seeds_network(X, y, W1, W2, epochs, rate):
         losses.append(-np.mean(y * np.log(p) + (1 - y) * np.log(1 - p)))
         d2 = (p - y) / len(X)
         d1 = d2 @ W2.T * a * (1 - a)
-        W2, b2, W1, b1 = W2 - rate * a.T @ d2, b2 - rate * d2.sum(axis=0), W1 - rate * X.T @ d1, b1 - rate * d1.sum(axis=0)
+        W2, b2, W1, b1 = (
+            W2 - rate * a.T @ d2,
+            b2 - rate * d2.sum(axis=0),
+            W1 - rate * X.T @ d1,
+            b1 - rate * d1.sum(axis=0),
+        )
     return np.array(losses), lambda X: (sigmoid(sigmoid(X @ W1 + b1) @ W2 + b2) > 0.5)[:, 0]
 
 

@@ -22,9 +22,8 @@ def compare(case, inputs, expected):
     for i, gradient in enumerate(naive.arrays(gradients)):
         assert naive.error(gradient, expected[f"gradient_{i}"]) < BOUND
 
-    history = net.fit(
-        X, y, epochs=record.EPOCHS, batch_size=record.BATCH_SIZE, shuffle=False, sample_weight=sample_weight, progress=False
-    )
+    settings = {"epochs": record.EPOCHS, "batch_size": record.BATCH_SIZE, "shuffle": False, "progress": False}
+    history = net.fit(X, y, sample_weight=sample_weight, **settings)
     assert naive.error(history["loss"], expected["losses"]) < BOUND
     assert naive.error(history["lr"], expected["rates"]) < BOUND
     for i, weight in enumerate(naive.arrays(net.get_weights())):

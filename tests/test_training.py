@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import fastprop as fp
+from fastprop.validation import held_out_rows
 
 QUIET = {"progress": False}
 
@@ -24,7 +25,9 @@ def network(n_outputs=2, loss="mse", optimizer=None, dtype="float64", **settings
 def same(one, other):
     """Whether two networks have the same bits, optimizer state included."""
     a, b = one._parameters, other._parameters
-    return a.count == b.count and a.rows.tobytes() == b.rows.tobytes() and a.statistics.tobytes() == b.statistics.tobytes()
+    return a.count == b.count and all(
+        one.tobytes() == other.tobytes() for one, other in ((a.rows, b.rows), (a.statistics, b.statistics))
+    )
 
 
 def close(one, other, bound=1e-12):
@@ -445,8 +448,6 @@ def test_validation_fraction_is_not_trained_on():
     labels = np.random.default_rng(0).choice(3, 200, p=[0.6, 0.3, 0.1])
     net, other = (network(3, "cross_entropy") for _ in range(2))
     net.fit(X, labels, epochs=3, batch_size=20, shuffle=False, validation_fraction=0.2, **QUIET)
-    from fastprop.validation import held_out_rows
-
     held = held_out_rows(200, 0.2, labels, seed=0)
     assert len(held) == 40
     assert np.abs(np.bincount(labels[held], minlength=3) - 0.2 * np.bincount(labels, minlength=3)).max() <= 1
@@ -574,7 +575,8 @@ def test_gradients_change_nothing():
         n.fit(X, y, epochs=1, **QUIET)
     gradients = net.gradients(X, y)[1]
     assert same(net, other)
-    assert np.sqrt(sum((g**2).sum() for g in naive.arrays(gradients))) > 0.01  # as they are: clipping belongs to updates
+    # They come as they are: clipping belongs to updates.
+    assert np.sqrt(sum((g**2).sum() for g in naive.arrays(gradients))) > 0.01
     for n in (net, other):
         n.fit(X, y, epochs=1, **QUIET)
     assert same(net, other)
@@ -639,13 +641,15 @@ def test_your_own_are_the_built_in_ones(batch_size):
     X, y = regression()
     mine = fp.Network(
         [fp.Dense(8, activation=SlopedUnit(slope=0.1)), fp.Dense(2, activation="sloped_unit")],
-        loss=BoundedSlope(delta=0.5, output_weights=[1.0, 3.0]), optimizer=HeavyBall(lr=0.1, momentum=0.8, weight_decay=0.01),
-    )  # fmt: skip
+        loss=BoundedSlope(delta=0.5, output_weights=[1.0, 3.0]),
+        optimizer=HeavyBall(lr=0.1, momentum=0.8, weight_decay=0.01),
+    )
     leaky = fp.Network([fp.Dense(1, activation="leaky_relu")]).layers[0].activation
     built_in = fp.Network(
         [fp.Dense(8, activation=leaky._replace(slope=0.1)), fp.Dense(2, activation="leaky_relu")],
-        loss=fp.losses.Huber(delta=0.5, output_weights=[1.0, 3.0]), optimizer=fp.SGD(lr=0.1, momentum=0.8, weight_decay=0.01),
-    )  # fmt: skip
+        loss=fp.losses.Huber(delta=0.5, output_weights=[1.0, 3.0]),
+        optimizer=fp.SGD(lr=0.1, momentum=0.8, weight_decay=0.01),
+    )
     built_in.build(5)
     mine.set_weights(built_in.get_weights())
     for net in (mine, built_in):
@@ -658,7 +662,8 @@ def test_your_own_are_the_built_in_ones(batch_size):
 
 def test_your_own_schedule():
     X, y = regression()
-    one, other = network(optimizer=fp.SGD(lambda t: 0.1 * 0.5 ** (t // 3))), network(optimizer=fp.SGD(fp.schedules.Step(0.1, 3, 0.5)))
+    one = network(optimizer=fp.SGD(lambda t: 0.1 * 0.5 ** (t // 3)))
+    other = network(optimizer=fp.SGD(fp.schedules.Step(0.1, 3, 0.5)))
     for net in (one, other):
         net.fit(X, y, epochs=3, batch_size=16, **QUIET)
     assert same(one, other)
