@@ -11,7 +11,8 @@ from .engine import Engine
 
 def divergence_message(epoch: int, chunk: Any, what: str, n_good: int) -> str:
     """What happened, where, and what to try."""
-    kept = f"the weights after epoch {n_good - 1}, the last good one, are restored" if n_good else "the weights are as before the call"
+    restored = f"the weights after epoch {n_good - 1}, the last good one, are restored"
+    kept = restored if n_good else "the weights are as before the call"
     return (
         f"the {what} became NaN or infinite in epoch {epoch}, step {int(chunk['count']) - 1} at learning rate "
         f"{chunk['lr']:g}; {kept}. Try a smaller learning rate, clip_norm=1.0, or inputs and targets of mean 0 and "

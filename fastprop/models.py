@@ -193,7 +193,8 @@ def check_named_arrays(plan: Plan, arrays: Mapping[str, np.ndarray], row: int = 
     expected = {name: shape for name, shape in expected.items() if shape is not None}
     if set(arrays) != set(expected):
         odd = sorted(set(arrays) ^ set(expected))
-        raise ValueError(f"arrays do not fit the network: {', '.join(odd[:5])} {'is' if len(odd) == 1 else 'are'} missing or unknown")
+        verb = "is" if len(odd) == 1 else "are"
+        raise ValueError(f"arrays do not fit the network: {', '.join(odd[:5])} {verb} missing or unknown")
     for name, array in arrays.items():
         if array.shape != expected[name]:
             raise ValueError(f"array {name!r} must have shape {expected[name]}, got {array.shape}")

@@ -202,4 +202,6 @@ class Pool:
 pool = Pool()
 atexit.register(pool.stop)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=pool.before_fork, after_in_parent=pool.after_fork, after_in_child=pool.after_fork_in_child)
+    os.register_at_fork(
+        before=pool.before_fork, after_in_parent=pool.after_fork, after_in_child=pool.after_fork_in_child
+    )

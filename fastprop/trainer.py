@@ -240,7 +240,7 @@ class Trainer:
         self.history["time"] += [time.perf_counter() - self.started] * len(epochs)
 
     def _finish_history(self) -> None:
-        """Bring all lists to the number of complete epochs, wherever Ctrl-C or divergence came; NaN for what is unknown."""
+        """Bring all lists to the number of complete epochs, wherever Ctrl-C or divergence came; NaN for the unknown."""
         n = min(self.n_closed, *map(len, self.history.values()))
         for values in self.history.values():
             del values[n:]
@@ -281,13 +281,13 @@ class Trainer:
         self._diverged(epoch, chunk, "loss", bad_epoch=epoch - 1 if begins else epoch)
 
     def _diverged(self, epoch: int, chunk: Any, what: str, bad_epoch: int | None = None) -> NoReturn:
-        """Go back to before `bad_epoch`, which made the weights bad: a loss that is bad at once shows the former one was."""
+        """Go back to before `bad_epoch`, which made the weights bad: the former one, if the first loss of `epoch` is."""
         good = max(0, epoch if bad_epoch is None else bad_epoch)
         self._go_back(good)
         raise DivergenceError(divergence_message(epoch, chunk, what, good))
 
     def _go_back(self, epoch: int) -> None:
-        """Restore the state before this or the former epoch; those that share its segment run again, to the same bits."""
+        """Restore the state before this or the former epoch; others of its segment run again, to the same bits."""
         mark = self.marks[-1] if epoch >= self.marks[-1].epoch else self.marks[0]
         self.engine.parameters.restore(mark.snapshot)
         self.n_closed = epoch

@@ -9,6 +9,7 @@ import pytest
 
 import fastprop as fp
 
+pytestmark = pytest.mark.quick
 NAN, INF = float("nan"), float("inf")
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 3))
@@ -210,7 +211,10 @@ ARGUMENTS = {
     "class_weight": ([{"maybe": 1.0}, {"no": -1.0}, {"no": NAN}], ["equal", 3.0]),
 }
 CASES = [
-    (n, v, e) for n, kinds in ARGUMENTS.items() for e, values in zip((ValueError, TypeError), kinds) for v in values
+    (n, v, e)
+    for n, kinds in ARGUMENTS.items()
+    for e, values in zip((ValueError, TypeError), kinds, strict=True)
+    for v in values
 ]
 
 
