@@ -55,7 +55,7 @@ def load(path: str | os.PathLike[str], custom: Mapping[str, Any] | None = None) 
         net.classes_ = classes_from_description(description["classes"])
         if net.classes_ is not None and len(net.classes_) != max(2, plan.output.n):
             raise ValueError(f"it has {len(net.classes_)} labels for {plan.output.n} outputs")
-        net._one_dimensional = bool(description["one_dimensional"])
+        net._one_dimensional, net._has_seen_data = bool(description["one_dimensional"]), True
         if description["feature_names"] is not None:
             net.feature_names_in_ = np.array(description["feature_names"], dtype=object)
         net.extra = dict(description["extra"])

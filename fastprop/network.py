@@ -99,6 +99,7 @@ class Network:
         self.epochs_done = 0
         self._plan: Plan | None = None
         self._one_dimensional = True
+        self._has_seen_data = False
         self._engines = Engines()
         models.check_output(self.layers, self.loss)
 
@@ -229,6 +230,7 @@ class Network:
         bar = progress_for(progress, settings.epochs)
         with self._undone_on_error():
             matrix, targets = self._check_data(X, y)
+            self._adopt(matrix, targets)
             weights = combine_weights(sample_weight, class_weight, targets)
             train, held_out = split(self, Rows(matrix, targets, weights), X_val, y_val, validation_fraction)
             check_monitor(settings.early_stopping, self.loss, held_out is not None)
@@ -267,6 +269,7 @@ class Network:
         size = check_positive_int("batch_size", batch_size, allow_none=True)
         with self._undone_on_error():
             matrix, targets = self._check_data(X, y, classes, may_infer=False)
+            self._adopt(matrix, targets)
             weights = combine_weights(sample_weight, None, targets)
             settings = Settings(1, size, shuffle=False, seed=self.seed, counts=False)
             return self._train(Rows(matrix, targets, weights), settings, None, progress_for(False, 1))["loss"][0]
@@ -430,21 +433,23 @@ class Network:
     def _check_data(
         self, X: Any, y: Any, classes: Any = None, may_infer: bool = True, names: tuple[str, str] = ("X", "y")
     ) -> tuple[AnyMatrix, Targets]:
-        """Describe X and y; builds the network on its first data."""
+        """Describe X and y."""
         matrix = self._check_x(X, names[0])
         n_outputs = models.n_outputs(self.layers, matrix.n_columns)
         known = self.classes_ if self.classes_ is not None else classes
         if self.classes_ is not None and classes is not None and not np.array_equal(np.unique(classes), self.classes_):
             raise ValueError(f"classes must be those of the first call, {self.classes_.tolist()}, got {classes!r}")
-        targets = prepare_targets(y, self.loss, matrix.n_rows, n_outputs, known, may_infer, names[1])
+        return matrix, prepare_targets(y, self.loss, matrix.n_rows, n_outputs, known, may_infer, names[1])
+
+    def _adopt(self, matrix: AnyMatrix, targets: Targets) -> None:
+        """Build for the first data, and remember what they look like."""
         if self._plan is None:
             self.build(matrix.n_columns)
+        if not self._has_seen_data:
+            self.classes_, self._one_dimensional = targets.classes_, targets.one_dimensional
             if matrix.feature_names is not None:
                 self.feature_names_in_ = np.array(matrix.feature_names, dtype=object)
-        if self.classes_ is None:
-            self.classes_ = targets.classes_
-            self._one_dimensional = targets.one_dimensional
-        return matrix, targets
+            self._has_seen_data = True
 
     def _recipe(self, mode: str) -> Recipe:
         if mode == "predict":  # does not depend on how it is trained
