@@ -34,5 +34,7 @@ def bad_row_message(engine: Engine, rows: np.ndarray | None, chunk: Any) -> str:
             column = repr(names[bad[0]]) if names is not None else int(bad[0])
             value = values[bad[0]]
             why = "must be finite" if not np.isfinite(value) else f"must be finite in {engine.plan.dtype}"
-            return f"X {why}, got {value} in row {int(row)}, column {column}; fill or drop it, the weights are unchanged"
+            return (
+                f"X {why}, got {value} in row {int(row)}, column {column}; fill or drop it, the weights are unchanged"
+            )
     return "X or y must be finite and must not change during a fit; the weights are unchanged"

@@ -66,4 +66,3 @@ def load(path: str | os.PathLike[str], custom: Mapping[str, Any] | None = None) 
             raise
         raise FileError(f"cannot read {os.fspath(path)}: {error}") from error
     return net
-

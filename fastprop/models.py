@@ -68,7 +68,9 @@ def check_output(layers: Sequence[Layer], loss: Loss) -> None:
                 f"{'with loss ' + repr(loss.name) if layer is last else 'in an inner layer'}"
             )
     if loss.name == "cross_entropy" and activation_name(last) == "sigmoid":
-        raise ValueError("loss='cross_entropy' applies softmax to the outputs: drop the last activation 'sigmoid', or use 'bce'")
+        raise ValueError(
+            "loss='cross_entropy' applies softmax to the outputs: drop the last activation 'sigmoid', or use 'bce'"
+        )
 
 
 def is_output_linear(layers: Sequence[Layer], loss: Loss) -> bool:
@@ -162,7 +164,9 @@ def expected_shapes(op: Operation) -> tuple[tuple[int, ...], tuple[int, ...] | N
 def check_shapes(plan: Plan, pairs: list[Pair]) -> None:
     """Refuse weights that do not fit the plan."""
     if len(pairs) != len(plan.parametric):
-        raise ValueError(f"weights must hold {len(plan.parametric)} pairs, one for each Dense or norm layer, got {len(pairs)}")
+        raise ValueError(
+            f"weights must hold {len(plan.parametric)} pairs, one for each Dense or norm layer, got {len(pairs)}"
+        )
     for k, (op, pair) in enumerate(zip(plan.parametric, pairs, strict=True)):
         got = tuple(None if a is None else a.shape for a in pair)
         if got != expected_shapes(op):
@@ -224,9 +228,12 @@ def portable(plan: Plan, parameters: Parameters) -> dict[str, Any]:
     """Everything that training changes, without the pads of this machine's registers; for pickle."""
     slots = [named_arrays(plan, parameters, row) for row in range(2, len(parameters.rows))]
     return {
-        "n_features": plan.n_features, "values": named_arrays(plan, parameters), "slots": slots, "count": parameters.count,
+        "n_features": plan.n_features,
+        "values": named_arrays(plan, parameters),
+        "slots": slots,
+        "count": parameters.count,
         "rule": parameters.rule.component_name,
-    }  # fmt: skip
+    }
 
 
 def from_portable(net: Network, state: Mapping[str, Any]) -> tuple[Plan, Parameters]:

@@ -29,7 +29,6 @@ from .validation import Rows, check_monitor, check_some_weight, score, split, va
 from .workspace import Form, Recipe
 
 
-
 class Network:
     """A feed-forward neural network.
 
@@ -90,7 +89,9 @@ class Network:
         self.optimizer = resolve_optimizer(optimizer)
         self.l1, self.l2 = check_number("l1", l1, 0.0), check_number("l2", l2, 0.0)
         self.clip_norm = None if clip_norm is None else check_number("clip_norm", clip_norm, 0.0, inclusive="neither")
-        self.clip_value = None if clip_value is None else check_number("clip_value", clip_value, 0.0, inclusive="neither")
+        self.clip_value = (
+            None if clip_value is None else check_number("clip_value", clip_value, 0.0, inclusive="neither")
+        )
         self.seed = models.check_seed(seed)
         self.dtype = models.check_dtype(dtype)
         self.classes_: np.ndarray | None = None
@@ -454,11 +455,17 @@ class Network:
     def _recipe(self, mode: str) -> Recipe:
         if mode == "predict":  # does not depend on how it is trained
             return Recipe(mode, None, None)
-        coefficients = tuple(self.loss.coefficients(self.n_outputs_))
         return Recipe(
-            mode, self.loss.kernel, self.optimizer.rule(), coefficients, self.l1, self.l2, self.clip_value, self.clip_norm,
-            self.seed,
-        )  # fmt: skip
+            mode,
+            self.loss.kernel,
+            self.optimizer.rule(),
+            coefficients=tuple(self.loss.coefficients(self.n_outputs_)),
+            l1=self.l1,
+            l2=self.l2,
+            clip_value=self.clip_value,
+            clip_norm=self.clip_norm,
+            seed=self.seed,
+        )
 
     def _job(self, mode: str, matrix: AnyMatrix, targets: Targets | None = None) -> Job:
         form = Form(is_sparse=matrix.is_sparse)

@@ -17,8 +17,8 @@ TINY_SECONDS = 1e-5  # of a chunk, below which threads only get into each other'
 class ThreadChooser:
     """Times slices on one thread and on all, and keeps the faster; the bits do not depend on it.
 
-    `candidates` are tried in turn, three times each, the first time to warm caches; the fastest is used until it is time to
-    look again.
+    `candidates` are tried in turn, three times each, the first time to warm caches; the fastest is used until it is
+    time to look again.
     """
 
     candidates: tuple[int, ...]

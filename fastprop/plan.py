@@ -19,6 +19,9 @@ from .layers import BatchNorm, Dense, Dropout, Layer, LayerNorm, Residual, Softm
 ALIGNMENT = 64  # bytes; with NumPy's 16 per-sample training was 40 % slower
 
 
+IDENTITY = Identity()
+
+
 @dataclass(eq=False)
 class Value:
     """What flows from one operation to the next: `n` features of each sample.
@@ -28,7 +31,7 @@ class Value:
     """
 
     n: int
-    activation: Any = Identity()
+    activation: Any = IDENTITY
     keeps: bool = False
     is_input: bool = False
     index: int = -1
@@ -175,7 +178,7 @@ class Plan:
     def _add_dense(self, layer: Dense, x: Value, name: str) -> Value:
         shape, activation = self.shape, layer.activation
         if isinstance(activation, Softmax) or (self.linear_output and layer is self.layers[-1]):  # the loss applies it
-            activation = Identity()
+            activation = IDENTITY
         out = self._value(layer.units, activation=activation)
         w_stride = shape.pad(x.n) * shape.panel
         n_weights = math.ceil(layer.units / shape.panel) * w_stride

@@ -16,7 +16,7 @@ from typing import Any
 from .kernels import dense, gather, loss_rows, norm, online, rowwise, sparse, update
 from .kernels.activations import Identity
 from .kernels.jit import Kernel
-from .plan import Operation, Plan, Value
+from .plan import IDENTITY, Operation, Plan, Value
 from .workspace import GATHER_WEIGHTS, GATHER_X, GATHER_Y, LOSS, OUTPUT, Recipe, Workspace
 
 Instruction = tuple[int, int, int, int]  # the fields of records.INSTRUCTION
@@ -170,7 +170,7 @@ class Programs:
     def _backward_of(self, op: Operation, is_complete: bool) -> None:
         """The error of an operation's input; `is_complete` if nobody adds to it later."""
         if op.is_dense:
-            activation = op.x.activation if is_complete else Identity()
+            activation = op.x.activation if is_complete else IDENTITY
             index = self.workspace.backward(op, constants=self.workspace.floats(activation))
             self._call(dense.dense_backward, index, type(activation))
             return

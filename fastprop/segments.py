@@ -60,9 +60,16 @@ class Segments:
     """
 
     def __init__(
-        self, engine: Engine, n_rows: int, weights: np.ndarray | None, batch_size: int | None, accumulate: int, shuffle: bool,
-        seed: int, first_epoch: int,
-    ) -> None:  # fmt: skip
+        self,
+        engine: Engine,
+        n_rows: int,
+        weights: np.ndarray | None,
+        batch_size: int | None,
+        accumulate: int,
+        shuffle: bool,
+        seed: int,
+        first_epoch: int,
+    ) -> None:
         self.engine, self.n_rows, self.weights = engine, n_rows, weights
         self.update_rows = min(n_rows, (batch_size or n_rows) * accumulate)
         self.updates_of_epoch = -(-n_rows // self.update_rows)

@@ -72,13 +72,27 @@ class Trainer:
     """
 
     def __init__(
-        self, net: Network, engine: Engine, n_rows: int, weights: np.ndarray | None, settings: Settings, validate: Any, progress: Any
-    ) -> None:  # fmt: skip
+        self,
+        net: Network,
+        engine: Engine,
+        n_rows: int,
+        weights: np.ndarray | None,
+        settings: Settings,
+        validate: Any,
+        progress: Any,
+    ) -> None:
         self.net, self.engine, self.settings = net, engine, settings
         self.validate, self.progress = validate, progress
         self.segments = Segments(
-            engine, n_rows, weights, settings.batch_size, settings.accumulate, settings.shuffle, settings.seed, net.epochs_done
-        )  # fmt: skip
+            engine,
+            n_rows,
+            weights,
+            settings.batch_size,
+            settings.accumulate,
+            settings.shuffle,
+            settings.seed,
+            first_epoch=net.epochs_done,
+        )
         self.history: dict[str, list[float]] = {"loss": [], "lr": [], "time": []}
         self.chooser = engine.choosers.setdefault(settings.n_threads, ThreadChooser(candidates(settings.n_threads)))
         self.seconds_a_chunk = 0.0
@@ -281,7 +295,7 @@ class Trainer:
         self._diverged(epoch, chunk, "loss", bad_epoch=epoch - 1 if begins else epoch)
 
     def _diverged(self, epoch: int, chunk: Any, what: str, bad_epoch: int | None = None) -> NoReturn:
-        """Go back to before `bad_epoch`, which made the weights bad: the former one, if the first loss of `epoch` is."""
+        """Go back to before `bad_epoch`, which made the weights bad: the former if the first loss of `epoch` is bad."""
         good = max(0, epoch if bad_epoch is None else bad_epoch)
         self._go_back(good)
         raise DivergenceError(divergence_message(epoch, chunk, what, good))

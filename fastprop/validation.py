@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -112,15 +112,9 @@ def held_out_rows(n: int, fraction: float, codes: np.ndarray | None, seed: int) 
 def take(rows: Rows, numbers: np.ndarray) -> Rows:
     """These rows, copied."""
     array = rows.matrix.array[numbers]
-    matrix = (
-        type(rows.matrix).of(array)
-        if rows.matrix.is_sparse
-        else Matrix.of(array, "X", rows.matrix.feature_names)
-    )
+    matrix = type(rows.matrix).of(array) if rows.matrix.is_sparse else Matrix.of(array, "X", rows.matrix.feature_names)
     targets = rows.targets
-    y = Targets(
-        Matrix.of(targets.matrix.array[numbers], "y"), targets.labels, targets.classes_, targets.n_outputs, targets.one_dimensional
-    )  # fmt: skip
+    y = replace(targets, matrix=Matrix.of(targets.matrix.array[numbers], "y"))
     return Rows(matrix, y, None if rows.weights is None else np.ascontiguousarray(rows.weights[numbers]))
 
 

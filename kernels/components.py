@@ -94,9 +94,8 @@ class Registry(Mapping[str, type]):
                 raise TypeError(f"{self.kind} {cls.__name__} needs a method {method}(self, {', '.join(arguments)})")
             got = tuple(inspect.signature(function).parameters)
             if got != ("self", *arguments):
-                raise TypeError(
-                    f"{self.kind} {cls.__name__}: {method} must take (self, {', '.join(arguments)}), got ({', '.join(got)})"
-                )
+                expected = ", ".join(("self", *arguments))
+                raise TypeError(f"{self.kind} {cls.__name__}: {method} must take ({expected}), got ({', '.join(got)})")
 
 
 def as_named_tuple(cls: type) -> type:
@@ -131,7 +130,7 @@ def fingerprint(cls: type) -> str:
 
 
 def _describe(value: Any, seen: set[int]) -> str:
-    """What compiled code could see of `value`: code for functions, the number for numbers, else the name of its type."""
+    """What compiled code could see of `value`: code of functions, numbers as they are, else the name of the type."""
     value = getattr(value, "py_func", value)  # a jitted function
     if inspect.isfunction(value):
         return _describe_function(value, seen)

@@ -14,10 +14,26 @@ from __future__ import annotations
 
 from .jit import component, inner, keeps_z, kernel
 from .simd import (
-    lanes_of, load, offset, panel_of, pointer, rows_of, splat, store, transpose, vectors_of,
+    lanes_of,
+    load,
+    offset,
+    panel_of,
+    pointer,
+    rows_of,
+    splat,
+    store,
+    transpose,
+    vectors_of,
 )  # fmt: skip
 from .tile import (
-    feature_sums, lane_columns_of, lane_rows_of, lane_tile, tile_along, tile_along_one, tile_down, tile_down_one,
+    feature_sums,
+    lane_columns_of,
+    lane_rows_of,
+    lane_tile,
+    tile_along,
+    tile_along_one,
+    tile_down,
+    tile_down_one,
 )  # fmt: skip
 from .update import apply_rule, penalise
 
@@ -54,7 +70,9 @@ def dense_forward(spec, op, step, first, last):
                     if keeps_z(spec):
                         store(z, at + k, value)
                     store(out, k, act.value(value))
-            for q in range(n_valid, R):  # the tile's rows beyond the last output: or pad weights of the next layer learn
+            for q in range(
+                n_valid, R
+            ):  # the tile's rows beyond the last output: or pad weights of the next layer learn
                 for k in range(q * P, q * P + n * L, L):
                     store(out, k, splat(spec, 0.0))
             r += n
@@ -114,7 +132,7 @@ def clear(spec, p, n):
 
 @inner
 def gradient_tile(spec, op, step, panel, i, tile):
-    """The sum over all samples of x[i : i + rows] delta[panel]. Writes tile (rows, panel); columns beyond n_out are 0."""
+    """The sum over all samples of x[i : i + rows] delta[panel]. Writes tile (rows, panel), 0 beyond n_out."""
     L, R, P = lanes_of(spec), rows_of(spec), panel_of(spec)
     n_valid = min(P, op.n_out - panel * P)
     x = offset(pointer(spec, op.x), i * P)
@@ -124,7 +142,14 @@ def gradient_tile(spec, op, step, panel, i, tile):
         e = offset(pointer(spec, op.e_a), panel * P * P)
         for q in range(0, R, lane_rows_of(spec)):
             for o in range(0, n_valid, lane_columns_of(spec)):
-                lane_tile(offset(x, q * P), op.x_stride, offset(e, o * P), op.a_stride, step.n_registers, offset(tile, q * P + o))
+                lane_tile(
+                    offset(x, q * P),
+                    op.x_stride,
+                    offset(e, o * P),
+                    op.a_stride,
+                    step.n_registers,
+                    offset(tile, q * P + o),
+                )
         return
     t = offset(pointer(spec, op.t), panel * op.t_stride)
     n_samples = step.n_registers * L

@@ -14,8 +14,33 @@ from numba.extending import intrinsic
 from .jit import inner, kernel
 from .records import source_at
 from .simd import (
-    I32, I64, Vec, constant, double_pointer, first_lanes, first_mask, fma, fmuladd, hsum, index_pointer, itemsize_of, lanes_of, load,
-    load_at, masked_load, offset, panel_of, pointer, prefetch, scalar_ir, select, splat, store, store_at, transposed, vectors_of,
+    I32,
+    I64,
+    Vec,
+    constant,
+    double_pointer,
+    first_lanes,
+    first_mask,
+    fma,
+    fmuladd,
+    hsum,
+    index_pointer,
+    itemsize_of,
+    lanes_of,
+    load,
+    load_at,
+    masked_load,
+    offset,
+    panel_of,
+    pointer,
+    prefetch,
+    scalar_ir,
+    select,
+    splat,
+    store,
+    store_at,
+    transposed,
+    vectors_of,
 )  # fmt: skip
 from .tile import loop
 
@@ -219,7 +244,7 @@ def gather(spec, op, step, first, last):
             store(column, 0, splat(spec, 0.0))
             cast_column(spec, code, addresses, j * column_stride, n_rows, column)
             bad = fma(load(column, 0), splat(spec, 0.0), bad)
-    if not hsum(bad) == 0.0:
+    if hsum(bad) != 0.0:  # NaN
         index_pointer(step.bad_input)[0] = 1
 
 

@@ -112,8 +112,12 @@ def cache_state() -> dict[str, Any]:
     problem = trouble(root) or trouble(folder)
     files = [p.stat().st_size for p in folder.glob("*")] if problem is None else []
     return {
-        "path": str(folder), "writable": problem is None, "n_files": len(files), "bytes": sum(files), "problem": problem,
-    }  # fmt: skip
+        "path": str(folder),
+        "writable": problem is None,
+        "n_files": len(files),
+        "bytes": sum(files),
+        "problem": problem,
+    }
 
 
 class Locator(caching._SourceFileBackedLocatorMixin, caching._CacheLocator):  # type: ignore[misc]

@@ -10,11 +10,20 @@ from __future__ import annotations
 
 import math
 
-
 from .jit import component, inner, kernel
 from .rowwise import give_error
 from .simd import (
-    first_lanes, hsum, lanes_of, load, offset, panel_of, pointer, select, splat, store, vectors_of,
+    first_lanes,
+    hsum,
+    lanes_of,
+    load,
+    offset,
+    panel_of,
+    pointer,
+    select,
+    splat,
+    store,
+    vectors_of,
 )  # fmt: skip
 from .update import apply_rule, penalise
 
@@ -34,7 +43,7 @@ def valid(spec, step, r, v):
 
 @kernel
 def batch_norm_forward(spec, op, step, first, last):
-    """Features first..last over the whole batch. Writes op.a, xhat to op.z, op.inverse_deviation, running statistics."""
+    """Features first..last over the whole batch. Writes op.a, op.z (xhat), op.inverse_deviation, running statistics."""
     P = panel_of(spec)
     gamma, beta = pointer(spec, op.w), pointer(spec, op.b)
     running_mean, running_variance = pointer(spec, op.running_mean), pointer(spec, op.running_variance)
@@ -113,6 +122,6 @@ def norm_update(spec, op, step, first, last):
             gradient[i], gradient[L + i] = hsum(along), hsum(total)
         penalise(spec, op, step, offset(pointer(spec, op.w), unit * L), gradient, 2 * L, -1)
         apply_rule(spec, rule, clock, step.lr, step.row_stride, offset(pointer(spec, op.w), unit * L), gradient, L)
-        apply_rule(spec, rule, clock, step.lr, step.row_stride, offset(pointer(spec, op.b), unit * L), offset(gradient, L), L)
-
-
+        apply_rule(
+            spec, rule, clock, step.lr, step.row_stride, offset(pointer(spec, op.b), unit * L), offset(gradient, L), L
+        )

@@ -13,8 +13,25 @@ from .gather import cast_row, row_number
 from .jit import component, keeps_z, kernel
 from .records import source_at
 from .simd import (
-    I64, Vec, broadcast, constant, fma, fmuladd, hsum, index_pointer, itemsize_of, lane_sums, lanes_of, load, load_at,
-    load_first, offset, panel_of, pointer, splat, store,
+    I64,
+    Vec,
+    broadcast,
+    constant,
+    fma,
+    fmuladd,
+    hsum,
+    index_pointer,
+    itemsize_of,
+    lane_sums,
+    lanes_of,
+    load,
+    load_at,
+    load_first,
+    offset,
+    panel_of,
+    pointer,
+    splat,
+    store,
 )  # fmt: skip
 from .tile import ceil_div, loop, shape_of
 from .update import apply_rule, load_slots, store_slots
@@ -24,7 +41,7 @@ CHAINS = 4  # independent sums, or the latency of the multiply-add (4 cycles) wo
 
 @intrinsic
 def row_product(typingctx, x, w, n_in):
-    """One register of the sum over k < n_in of x[k] w[k * panel + lanes]; n_in counts in whole groups of 4, zeros beyond."""
+    """One register of the sum over k < n_in of x[k] w[k * panel + lanes], in groups of 4: zeros follow x and w."""
     dtype, shape = x.dtype, shape_of(x)
 
     def codegen(context, builder, sig, args):
@@ -36,7 +53,9 @@ def row_product(typingctx, x, w, n_in):
             sums = []
             for u, a in enumerate(acc):
                 value = broadcast(builder, builder.load(builder.gep(xs, [I64(u)])), shape.lanes)
-                sums.append(fmuladd(builder, dtype, value, load_at(builder, builder.gep(ws, [I64(u * shape.panel)]), dtype), a))
+                sums.append(
+                    fmuladd(builder, dtype, value, load_at(builder, builder.gep(ws, [I64(u * shape.panel)]), dtype), a)
+                )
             return sums
 
         a, b, c, d = loop(builder, ceil_div(builder, n, CHAINS), [constant(dtype, 0)] * CHAINS, body)
@@ -84,11 +103,13 @@ def gather_row(spec, op, step, first, last):
             cast_row(spec, source.code, address, source.column_stride, n, out)
             for k in range(0, n, L):
                 bad = fma(load(out, k), splat(spec, 0.0), bad)
-        if not hsum(bad) == 0.0:
+        if hsum(bad) != 0.0:  # NaN
             index_pointer(step.bad_input)[0] = 1
     else:  # targets, which were checked before
         for k in range(n):
-            cast_row(spec, source.code, address + k * source.column_stride, source.column_stride, 1, offset(out, k * stride))
+            cast_row(
+                spec, source.code, address + k * source.column_stride, source.column_stride, 1, offset(out, k * stride)
+            )
 
 
 @kernel

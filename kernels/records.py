@@ -106,7 +106,8 @@ INSTRUCTION = record(kernel="i8", operation="i8", units="i8", sync="i8")
 
 # A chunk of rows to train on, and what came of it.
 CHUNK = record(
-    first="i8", n_rows="i8", position="i8", is_last="i8", count="i8", lr="f8", inverse_weight="f8", loss="f8", penalty="f8"
+    first="i8", n_rows="i8", position="i8", is_last="i8", count="i8", lr="f8", inverse_weight="f8", loss="f8",
+    penalty="f8",
 )  # fmt: skip
 
 # The instructions of a stage, run `block` registers of samples at a time.

@@ -42,7 +42,9 @@ def keep_mask(typingctx, spec, seed, count, operation, sample, feature, rate):
         for part in (seed_, builder.lshr(seed_, I64(32)), count_, operation_):
             key = emit_mix(builder, builder.add(builder.mul(key, I32(0x85EBCA6B)), builder.trunc(part, I32)))
         vector = ir.VectorType(I32, lanes)
-        samples = builder.add(broadcast(builder, builder.trunc(sample_, I32), lanes), ir.Constant(vector, list(range(lanes))))
+        samples = builder.add(
+            broadcast(builder, builder.trunc(sample_, I32), lanes), ir.Constant(vector, list(range(lanes)))
+        )
         per_sample = emit_mix(builder, builder.xor(emit_mix(builder, samples), broadcast(builder, key, lanes)))
         step = builder.mul(builder.trunc(feature_, I32), I32(0x9E3779B9))
         bits = emit_mix(builder, builder.add(per_sample, broadcast(builder, step, lanes)))

@@ -1,4 +1,4 @@
-"""Operations that go over rows without a product: activation's derivative, residual sums, dropout, layer norm, output."""
+"""Operations on rows without a product: derivatives of activations, residual sums, dropout, layer norm, output."""
 
 from __future__ import annotations
 
@@ -153,5 +153,3 @@ def emit(spec, op, step, first, last):
             row = (step.first + r * L + i) * op.n_in
             for o in range(op.n_in):
                 out[row + o] = at[o * P + i]
-
-

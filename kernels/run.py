@@ -16,7 +16,17 @@ import math
 
 from .jit import cached, inner, invoke
 from .records import (
-    BAD_INPUT, DIVERGED, FINISH, OK, WEIGHTS, chunk_at, instruction_at, job_at, operation_at, program_at, step_at,
+    BAD_INPUT,
+    DIVERGED,
+    FINISH,
+    OK,
+    WEIGHTS,
+    chunk_at,
+    instruction_at,
+    job_at,
+    operation_at,
+    program_at,
+    step_at,
 )  # fmt: skip
 from .simd import double_pointer, index_pointer
 from .sync import barrier, flush_denormals, rendezvous, restore_mode

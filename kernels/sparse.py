@@ -15,8 +15,23 @@ from .gather import cast_row, row_number
 from .jit import component, inner, keeps_z, kernel
 from .records import source_at
 from .simd import (
-    I32, I64, broadcast, fmuladd, hsum, index_pointer, lanes_of, load, load_at, offset, panel_of, pointer, splat, store,
-    store_at, transpose, vectors_of,
+    I32,
+    I64,
+    broadcast,
+    fmuladd,
+    hsum,
+    index_pointer,
+    lanes_of,
+    load,
+    load_at,
+    offset,
+    panel_of,
+    pointer,
+    splat,
+    store,
+    store_at,
+    transpose,
+    vectors_of,
 )  # fmt: skip
 from .tile import loop, shape_of
 
@@ -131,7 +146,7 @@ def sparse_forward(spec, op, step, first, last):
             store(a, k, act.value(value))
         for o in range(op.n_out, (op.n_out + L - 1) // L * L):
             store(a, out + o * P, splat(spec, 0.0))
-    if not hsum(bad) == 0.0:
+    if hsum(bad) != 0.0:  # NaN
         index_pointer(step.bad_input)[0] = 1
 
 

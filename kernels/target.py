@@ -10,7 +10,9 @@ import llvmlite.binding as llvm
 import numpy as np
 from numba.core import config
 
-PROBE = "define <16 x float> @f(<16 x float> %a, <16 x float> %b) {{ %c = fadd <16 x float> %a, %b ret <16 x float> %c }}"
+PROBE = (
+    "define <16 x float> @f(<16 x float> %a, <16 x float> %b) {{ %c = fadd <16 x float> %a, %b ret <16 x float> %c }}"
+)
 
 
 class Shape(NamedTuple):

@@ -18,8 +18,20 @@ from numba.extending import intrinsic, overload
 
 from .jit import INNER, component, inner, kernel
 from .simd import (
-    I64, Vec, double_pointer, hsum, lanes_of, load, load_at, offset, pointer, splat, store, store_at,
+    I64,
+    Vec,
+    double_pointer,
+    hsum,
+    lanes_of,
+    load,
+    load_at,
+    offset,
+    pointer,
+    splat,
+    store,
+    store_at,
 )  # fmt: skip
+
 
 class Accumulate(NamedTuple):
     """Not a rule: adds the gradient to the one that is stored, and leaves the parameters alone."""
@@ -49,7 +61,7 @@ class Penalised(NamedTuple):
 
 
 def penalise(spec, op, step, weights, gradient, n, unit):
-    """In penalised kernels: penalties (where unit >= 0) and clip_value on the gradient of n parameters. Writes gradient."""
+    """In penalised kernels: penalties (where unit >= 0) and clip_value on n numbers of a gradient. Writes gradient."""
 
 
 @overload(penalise, jit_options=INNER)
@@ -86,7 +98,7 @@ def load_slots(typingctx, spec, p, stride, i):
 def store_slots(typingctx, spec, p, stride, i, slots):
     """Write the tuple of the rule's slots of the parameters p[i : i + lanes]."""
     n = rule_class(spec).n_slots
-    if isinstance(slots, types.BaseTuple) and len(slots) != n or n and not isinstance(slots, types.BaseTuple):
+    if (isinstance(slots, types.BaseTuple) and len(slots) != n) or (n and not isinstance(slots, types.BaseTuple)):
         name = rule_class(spec).__name__
         raise TypeError(f"update of {name} must return w and a tuple of n_slots = {n} slots, got {slots}")
 
@@ -102,7 +114,7 @@ def store_slots(typingctx, spec, p, stride, i, slots):
 
 @inner
 def apply_rule(spec, rule, clock, lr, row_stride, parameters, gradient, n):
-    """w, slots = rule.update(w, g, slots) for n parameters; n is a multiple of the lanes. Writes parameters and slots."""
+    """w, slots = rule.update(w, g, slots) for n parameters, whole registers. Writes parameters and slots."""
     for k in range(0, n, lanes_of(spec)):
         slots = load_slots(spec, parameters, row_stride, k)
         w, slots = rule.update(load(parameters, k), load(gradient, k), slots, lr, clock)
