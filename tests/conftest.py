@@ -53,7 +53,8 @@ def run_script(source, *arguments, timeout=300, **environment):
     import fastprop
 
     folders = [Path(fastprop.__file__).parents[1], Path(__file__).parent]
-    variables = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, folders)), **environment}
+    path = os.pathsep.join(map(str, folders))
+    variables = {**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1", **environment}  # not the current folder
     result = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(source) + REPORT, *map(str, arguments)],
         env={k: str(v) for k, v in variables.items() if v is not None}, capture_output=True, text=True, timeout=timeout,
