@@ -1,10 +1,9 @@
 """fastprop: train neural networks and linear models by backpropagation on a CPU, fast.
 
-import fastprop as fp
-
-net = fp.Network([fp.Dense(64, activation="relu"), fp.Dense(10)], loss="cross_entropy")
-net.fit(X, y, epochs=10)
-net.predict(X)
+>>> import fastprop as fp
+>>> net = fp.Network([fp.Dense(64, activation="relu"), fp.Dense(10)], loss="cross_entropy")
+>>> net.fit(X, y, epochs=10)
+>>> net.predict(X)
 """
 
 from pathlib import Path as _Path

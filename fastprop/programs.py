@@ -214,7 +214,8 @@ class Programs:
         blocks = {}
         for op in self.plan.parametric:
             n_biases = op.n_biases if op.has_bias else 0
-            blocks[op.index] = math.ceil(op.n_weights / update.BLOCK) + math.ceil(n_biases / update.BLOCK)
+            block = update.BLOCK_ROWS * self.plan.shape.panel
+            blocks[op.index] = math.ceil(op.n_weights / block) + math.ceil(n_biases / block)
             self._reserve_units(op, blocks[op.index])
         self._wait()
         for op in self.plan.parametric:

@@ -13,18 +13,7 @@ Layouts are in `records`. Rows of the batch lie on the lanes, so nothing is summ
 from __future__ import annotations
 
 from .jit import component, inner, keeps_z, kernel
-from .simd import (
-    lanes_of,
-    load,
-    offset,
-    panel_of,
-    pointer,
-    rows_of,
-    splat,
-    store,
-    transpose,
-    vectors_of,
-)  # fmt: skip
+from .simd import lanes_of, load, offset, panel_of, pointer, register_at, rows_of, splat, store, transpose, vectors_of
 from .tile import (
     feature_sums,
     lane_columns_of,
@@ -34,8 +23,8 @@ from .tile import (
     tile_along_one,
     tile_down,
     tile_down_one,
-)  # fmt: skip
-from .update import apply_rule, penalise
+)
+from .update import apply_rule, clean, penalise
 
 
 @kernel
@@ -54,8 +43,8 @@ def dense_forward(spec, op, step, first, last):
         n_valid = min(R, n_out - o)
         r = first
         while r < last:
-            at = r // V * a_stride + o * P + r % V * L
-            x_at = offset(x, r // V * x_stride + r % V * L)
+            at = register_at(spec, r, a_stride) + o * P
+            x_at = offset(x, register_at(spec, r, x_stride))
             out = offset(a, at)
             whole = r % V == 0 and r + V <= last
             n = V if whole else 1
@@ -70,9 +59,7 @@ def dense_forward(spec, op, step, first, last):
                     if keeps_z(spec):
                         store(z, at + k, value)
                     store(out, k, act.value(value))
-            for q in range(
-                n_valid, R
-            ):  # the tile's rows beyond the last output: or pad weights of the next layer learn
+            for q in range(n_valid, R):  # rows beyond the last output: or pad weights of the next layer learn
                 for k in range(q * P, q * P + n * L, L):
                     store(out, k, splat(spec, 0.0))
             r += n
@@ -94,8 +81,8 @@ def dense_backward(spec, op, step, first, last):
         strip = offset(w, i * P)
         r = first
         while r < last:
-            at = r // V * x_stride + i * P + r % V * L
-            e_at = offset(e_a, r // V * a_stride + r % V * L)
+            at = register_at(spec, r, x_stride) + i * P
+            e_at = offset(e_a, register_at(spec, r, a_stride))
             whole = r % V == 0 and r + V <= last
             n = V if whole else 1
             if whole:
@@ -114,12 +101,12 @@ def dense_backward(spec, op, step, first, last):
 @kernel
 def transpose_error(spec, op, step, first, last):
     """Registers first..last of delta, transposed so that the gradient's tiles can stream it. Writes op.t."""
-    L, V, P = lanes_of(spec), vectors_of(spec), panel_of(spec)
+    L, P = lanes_of(spec), panel_of(spec)
     e_a, t = pointer(spec, op.e_a), pointer(spec, op.t)
     n_out, a_stride, t_stride = op.n_out, op.a_stride, op.t_stride
     for o in range(0, n_out, L):
         for r in range(first, last):
-            source = offset(e_a, r // V * a_stride + o * P + r % V * L)
+            source = offset(e_a, register_at(spec, r, a_stride) + o * P)
             transpose(source, P, offset(t, o // P * t_stride + r * L * P + o % P), P)
 
 
@@ -186,3 +173,8 @@ def dense_update(spec, op, step, first, last):
             parameters, n = offset(b, o), L
             penalise(spec, op, step, parameters, tile, n, -1)
         apply_rule(spec, rule, clock, lr, row_stride, parameters, tile, n)
+        if unit >= n_tiles:
+            clean(spec, parameters, op.n_out - (unit - n_tiles) * L, L)
+        elif op.n_out - unit // tiles_of_panel * P < P:
+            for q in range(0, n, P):
+                clean(spec, offset(parameters, q), op.n_out - unit // tiles_of_panel * P, P)

@@ -34,14 +34,14 @@ from .simd import (
     panel_of,
     pointer,
     prefetch,
+    register_at,
     scalar_ir,
     select,
     splat,
     store,
     store_at,
     transposed,
-    vectors_of,
-)  # fmt: skip
+)
 from .tile import loop
 
 AHEAD = 16  # rows to prefetch before they are read; random rows come from memory
@@ -212,10 +212,9 @@ def row_number(step, k):
 def gather(spec, op, step, first, last):
     """Registers first..last of the samples, from source number op.source, into panels. Writes op.a.
 
-    Lanes beyond the last row become zeros, so that they stay finite through the network. Raises step.bad_input if
-    there is a NaN or an infinity.
+    Raises step.bad_input if there is a NaN or an infinity.
     """
-    L, V, P = lanes_of(spec), vectors_of(spec), panel_of(spec)
+    L, P = lanes_of(spec), panel_of(spec)
     source = source_at(step.sources, op.source)
     code, row_stride, column_stride = source.code, source.row_stride, source.column_stride
     size, n_samples, n_columns, a_stride = itemsize_of(spec), step.n_rows, op.n_out, op.a_stride
@@ -223,11 +222,10 @@ def gather(spec, op, step, first, last):
     a, addresses = pointer(spec, op.a), index_pointer(step.scratch)
     bad = splat(spec, 0.0)
     for r in range(first, last):
-        n_rows = min(L, n_samples - r * L)
-        out = offset(a, r // V * a_stride + r % V * L)
-        for i in range(n_rows):
-            addresses[i] = source.address + row_number(step, r * L + i) * row_stride
-        transposes = is_plain and n_rows == L and n_columns > 1
+        out = offset(a, register_at(spec, r, a_stride))
+        for i in range(L):  # lanes beyond the last sample repeat it: what is finite for it is finite for them
+            addresses[i] = source.address + row_number(step, min(r * L + i, n_samples - 1)) * row_stride
+        transposes = is_plain and n_columns > 1
         if transposes and r * L + AHEAD + L <= n_samples:
             for i in range(L):
                 ahead = source.address + row_number(step, r * L + AHEAD + i) * row_stride
@@ -241,8 +239,7 @@ def gather(spec, op, step, first, last):
             bad = bad + transpose_row_ends(spec, addresses, n_whole * size, n_columns - n_whole, end, P)
         for j in range(0 if not transposes else n_columns, n_columns):
             column = offset(out, j * P)
-            store(column, 0, splat(spec, 0.0))
-            cast_column(spec, code, addresses, j * column_stride, n_rows, column)
+            cast_column(spec, code, addresses, j * column_stride, L, column)
             bad = fma(load(column, 0), splat(spec, 0.0), bad)
     if hsum(bad) != 0.0:  # NaN
         index_pointer(step.bad_input)[0] = 1
@@ -265,5 +262,4 @@ def sample_weights(spec, op, step, first, last):
             store(a, r * L, splat(spec, 0.0))
             for i in range(n_rows):
                 weight = double_pointer(source.address + row_number(step, r * L + i) * source.row_stride)
-                a[r * L + i] = weight[0]
-            store(a, r * L, load(a, r * L) * step.inverse_weight)
+                a[r * L + i] = weight[0] * step.inverse_weight  # in float64: either may exceed float32

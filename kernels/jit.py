@@ -15,8 +15,10 @@ import os
 import pathlib
 import pickle
 import secrets
+import shutil
 import stat
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -62,6 +64,9 @@ def skip_blas_check() -> None:
 # ---- the cache ----------------------------------------------------------------------------------------------------
 
 
+MONTH = 30 * 86400  # seconds
+
+
 @functools.cache
 def stamp() -> str:
     """A hash of everything that compiled code depends on; Numba's own stamp does not see edits in other files."""
@@ -102,7 +107,20 @@ def cache_folder() -> pathlib.Path | None:
     """Where this version's code is kept, or None if there is no safe place."""
     root = cache_root()
     folder = root / stamp()[:16]
-    return None if trouble(root) or trouble(folder) else folder
+    is_new = not folder.exists()
+    if trouble(root) or trouble(folder):
+        return None
+    if is_new:
+        forget_old_versions(root)
+    return folder
+
+
+def forget_old_versions(root: pathlib.Path) -> None:
+    """Remove code of other versions that nobody has added to for a month."""
+    for folder in root.glob("[0-9a-f]" * 16):
+        with contextlib.suppress(OSError):
+            if time.time() - folder.stat().st_mtime > MONTH and folder.name != stamp()[:16]:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def cache_state() -> dict[str, Any]:

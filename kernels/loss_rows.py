@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from .jit import component, inner, kernel
-from .simd import double_pointer, hsum, lanes_of, load, panel_of, pointer, splat, store, vectors_of
+from .simd import double_pointer, hsum, lanes_of, load, panel_of, pointer, register_at, splat, store
 
 
 @inner
@@ -24,12 +24,12 @@ def target_of(spec, op, y, at, o):
 @kernel
 def elementwise_loss(spec, op, step, first, last):
     """Loss and error for registers first..last. Writes op.e_x and step.loss_partials, one number a register."""
-    L, V, P = lanes_of(spec), vectors_of(spec), panel_of(spec)
+    L, P = lanes_of(spec), panel_of(spec)
     loss = component(spec, 0, op.constants)
     x, e_x, y, weights = pointer(spec, op.x), pointer(spec, op.e_x), pointer(spec, op.a), pointer(spec, op.w)
     coefficients, partials = double_pointer(op.coefficients), double_pointer(step.loss_partials)
     for r in range(first, last):
-        at, y_at = r // V * op.x_stride + r % V * L, r // V * op.a_stride + r % V * L
+        at, y_at = register_at(spec, r, op.x_stride), register_at(spec, r, op.a_stride)
         weight = load(weights, r * L)
         total = splat(spec, 0.0)
         for o in range(op.n_in):
@@ -46,12 +46,12 @@ def cross_entropy(spec, op, step, first, last):
 
     Writes op.e_x (the gradient, sum(u) softmax(p) - u, times the weight) and step.loss_partials, one number a register.
     """
-    L, V, P = lanes_of(spec), vectors_of(spec), panel_of(spec)
+    L, P = lanes_of(spec), panel_of(spec)
     x, e_x, y, weights = pointer(spec, op.x), pointer(spec, op.e_x), pointer(spec, op.a), pointer(spec, op.w)
     coefficients, partials = double_pointer(op.coefficients), double_pointer(step.loss_partials)
     smooth = op.rate / op.n_in
     for r in range(first, last):
-        at, y_at = r // V * op.x_stride + r % V * L, r // V * op.a_stride + r % V * L
+        at, y_at = register_at(spec, r, op.x_stride), register_at(spec, r, op.a_stride)
         weight = load(weights, r * L)
         largest = load(x, at)
         for o in range(1, op.n_in):

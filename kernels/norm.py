@@ -12,27 +12,8 @@ import math
 
 from .jit import component, inner, kernel
 from .rowwise import give_error
-from .simd import (
-    first_lanes,
-    hsum,
-    lanes_of,
-    load,
-    offset,
-    panel_of,
-    pointer,
-    select,
-    splat,
-    store,
-    vectors_of,
-)  # fmt: skip
-from .update import apply_rule, penalise
-
-
-@inner
-def register_at(spec, r, stride):
-    """Where register r of the samples lies in panels that are `stride` elements apart."""
-    L, V = lanes_of(spec), vectors_of(spec)
-    return r // V * stride + r % V * L
+from .simd import first_lanes, hsum, lanes_of, load, offset, panel_of, pointer, register_at, select, splat, store
+from .update import apply_rule, clean, penalise
 
 
 @inner
@@ -63,8 +44,8 @@ def batch_norm_forward(spec, op, step, first, last):
                 centred = valid(spec, step, r, load(x, register_at(spec, r, op.x_stride)) - mean)
                 squares = squares + centred * centred
             variance = hsum(squares) / n
-            if step.training == 1:  # 2: gradients are asked for, nothing is to change
-                unbiased = variance * n / (n - 1) if n > 1 else variance
+            if step.training == 1 and n > 1:  # 2 asks for gradients only; one row has no variance
+                unbiased = variance * n / (n - 1)
                 running_mean[q] = (1.0 - op.momentum) * running_mean[q] + op.momentum * mean
                 running_variance[q] = (1.0 - op.momentum) * running_variance[q] + op.momentum * unbiased
         inverse = 1.0 / math.sqrt(variance + op.eps)
@@ -120,8 +101,9 @@ def norm_update(spec, op, step, first, last):
                 total = total + e
                 along = along + e * load(xhat, k)
             gradient[i], gradient[L + i] = hsum(along), hsum(total)
-        penalise(spec, op, step, offset(pointer(spec, op.w), unit * L), gradient, 2 * L, -1)
-        apply_rule(spec, rule, clock, step.lr, step.row_stride, offset(pointer(spec, op.w), unit * L), gradient, L)
-        apply_rule(
-            spec, rule, clock, step.lr, step.row_stride, offset(pointer(spec, op.b), unit * L), offset(gradient, L), L
-        )
+        gamma, beta = offset(pointer(spec, op.w), unit * L), offset(pointer(spec, op.b), unit * L)
+        penalise(spec, op, step, gamma, gradient, 2 * L, -1)
+        apply_rule(spec, rule, clock, step.lr, step.row_stride, gamma, gradient, L)
+        apply_rule(spec, rule, clock, step.lr, step.row_stride, beta, offset(gradient, L), L)
+        clean(spec, gamma, op.n_out - unit * L, L)
+        clean(spec, beta, op.n_out - unit * L, L)

@@ -32,9 +32,9 @@ from .simd import (
     pointer,
     splat,
     store,
-)  # fmt: skip
+)
 from .tile import ceil_div, loop, shape_of
-from .update import apply_rule, load_slots, store_slots
+from .update import apply_rule, clean, load_slots, store_slots
 
 CHAINS = 4  # independent sums, or the latency of the multiply-add (4 cycles) would be all there is
 
@@ -175,6 +175,9 @@ def row_backward(spec, op, step, first, last):
                 new, slots = rule.update(old, value * delta, load_slots(spec, w, row_stride, at), lr, clock)
                 store(w, at, new)
                 store_slots(spec, w, row_stride, at, slots)
+            if n_out % L:
+                at = (n_out - 1) // P * w_stride + (k + i) * P + (n_out - 1) // L * L % P
+                clean(spec, offset(w, at), n_out % L, L)
             if asks:
                 store(products, i * L, along)
         if asks:
@@ -183,4 +186,6 @@ def row_backward(spec, op, step, first, last):
             z = pointer(spec, op.x_z if keeps_z(spec) else op.x)
             store(pointer(spec, op.e_x), k, sums_of_rows(products) * act.derivative(load(z, k), load(x, k)))
     if op.n_biases:
-        apply_rule(spec, rule, clock, lr, row_stride, pointer(spec, op.b), e_a, (n_out + L - 1) // L * L)
+        n = (n_out + L - 1) // L * L
+        apply_rule(spec, rule, clock, lr, row_stride, pointer(spec, op.b), e_a, n)
+        clean(spec, pointer(spec, op.b), n_out, n)

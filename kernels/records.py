@@ -51,8 +51,7 @@ OPERATION = record(
     source="i8",  # gather: 0 X, 1 y, 2 sample weights
     constants="i8",  # float64 fields of the operation's component
     constants_below="i8",  # online: those of the activation that made the input
-    mean="i8",  # norms: statistics of the batch, and the running ones
-    inverse_deviation="i8",
+    inverse_deviation="i8",  # norms: of the batch or the sample, and the running statistics
     running_mean="i8",
     running_variance="i8",
     partials="i8",  # float64 pairs (penalty, squared norm), one for each unit of work
@@ -81,7 +80,6 @@ STEP = record(
     piece_values="i8",  # CSR: entries of a row that were read
     piece_columns="i8",
     sources="i8",
-    job="i8",
     row_stride="i8",  # elements between parameters, gradients and each slot
     rule_constants="i8",
     l1="f8",
@@ -91,7 +89,6 @@ STEP = record(
     loss_partials="i8",
     bad_input="i8",  # address of the flag that gather raises
     out="i8",  # prediction: (n_rows, n_out) row-major
-    n_out="i8",
 )
 
 # Where a user's matrix lies. `kind` is the dtype code of `fastprop.checks`; CSR has `indices` and `indptr`.

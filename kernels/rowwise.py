@@ -6,14 +6,7 @@ import numpy as np
 
 from .jit import component, inner, keeps_z, kernel
 from .rng import keep_mask
-from .simd import lanes_of, load, offset, panel_of, pointer, splat, store, vectors_of
-
-
-@inner
-def feature_at(spec, r, stride):
-    """Where feature 0 of register r lies in panels that are `stride` elements apart."""
-    L, V = lanes_of(spec), vectors_of(spec)
-    return r // V * stride + r % V * L
+from .simd import lanes_of, load, offset, panel_of, pointer, register_at, splat, store
 
 
 @kernel
@@ -23,7 +16,7 @@ def activation_backward(spec, op, step, first, last):
     a, e_a = pointer(spec, op.a), pointer(spec, op.e_a)
     z = pointer(spec, op.z if keeps_z(spec) else op.a)
     for r in range(first, last):
-        at = feature_at(spec, r, op.a_stride)
+        at = register_at(spec, r, op.a_stride)
         for k in range(at, at + op.n_out * panel_of(spec), panel_of(spec)):
             store(e_a, k, load(e_a, k) * act.derivative(load(z, k), load(a, k)))
 
@@ -41,7 +34,7 @@ def residual_forward(spec, op, step, first, last):
     """a = x + skip. Writes op.a."""
     x, skip, a = pointer(spec, op.x), pointer(spec, op.skip), pointer(spec, op.a)
     for r in range(first, last):
-        at = feature_at(spec, r, op.a_stride)
+        at = register_at(spec, r, op.a_stride)
         for k in range(at, at + op.n_out * panel_of(spec), panel_of(spec)):
             store(a, k, load(x, k) + load(skip, k))
 
@@ -51,7 +44,7 @@ def residual_backward(spec, op, step, first, last):
     """The error goes both ways. Writes op.e_x, and op.e_skip where it is asked for."""
     e_x, e_skip, e_a = pointer(spec, op.e_x), pointer(spec, op.e_skip), pointer(spec, op.e_a)
     for r in range(first, last):
-        at = feature_at(spec, r, op.a_stride)
+        at = register_at(spec, r, op.a_stride)
         for k in range(at, at + op.n_out * panel_of(spec), panel_of(spec)):
             e = load(e_a, k)
             store(e_x, k, e)
@@ -70,7 +63,7 @@ def dropout_forward(spec, op, step, first, last):
     x, a, factors = pointer(spec, op.x), pointer(spec, op.a), pointer(spec, op.z)
     scale = 1.0 / (1.0 - op.rate)
     for r in range(first, last):
-        at = feature_at(spec, r, op.a_stride)
+        at = register_at(spec, r, op.a_stride)
         for q in range(op.n_out):
             k = at + q * P
             factor = splat(spec, 1.0)
@@ -86,7 +79,7 @@ def dropout_backward(spec, op, step, first, last):
     """The error of x: that of a times the factor. Writes op.e_x."""
     e_x, e_a, factors = pointer(spec, op.e_x), pointer(spec, op.e_a), pointer(spec, op.z)
     for r in range(first, last):
-        at = feature_at(spec, r, op.a_stride)
+        at = register_at(spec, r, op.a_stride)
         for k in range(at, at + op.n_out * panel_of(spec), panel_of(spec)):
             factor = load(factors, k) if step.training == 1 else splat(spec, 1.0)
             give_error(spec, op, e_x, k, load(e_a, k) * factor)
@@ -103,7 +96,7 @@ def layer_norm_forward(spec, op, step, first, last):
     gamma, beta = pointer(spec, op.w), pointer(spec, op.b)
     inverse_deviation = pointer(spec, op.inverse_deviation)
     for r in range(first, last):
-        at = feature_at(spec, r, op.a_stride)
+        at = register_at(spec, r, op.a_stride)
         end = at + op.n_out * P
         total = splat(spec, 0.0)
         for k in range(at, end, P):
@@ -128,7 +121,7 @@ def layer_norm_backward(spec, op, step, first, last):
     e_x, e_a, xhat = pointer(spec, op.e_x), pointer(spec, op.e_a), pointer(spec, op.z)
     gamma, inverse_deviation = pointer(spec, op.w), pointer(spec, op.inverse_deviation)
     for r in range(first, last):
-        at = feature_at(spec, r, op.a_stride)
+        at = register_at(spec, r, op.a_stride)
         total, along = splat(spec, 0.0), splat(spec, 0.0)
         for q in range(op.n_out):
             g = load(e_a, at + q * P) * gamma[q]
@@ -148,7 +141,7 @@ def emit(spec, op, step, first, last):
     L, P = lanes_of(spec), panel_of(spec)
     x, out = pointer(spec, op.x), pointer(spec, step.out)
     for r in range(first, last):
-        at = offset(x, feature_at(spec, r, op.x_stride))
+        at = offset(x, register_at(spec, r, op.x_stride))
         for i in range(min(L, step.n_rows - r * L)):
             row = (step.first + r * L + i) * op.n_in
             for o in range(op.n_in):

@@ -27,7 +27,7 @@ from .records import (
     operation_at,
     program_at,
     step_at,
-)  # fmt: skip
+)
 from .simd import double_pointer, index_pointer
 from .sync import barrier, flush_denormals, rendezvous, restore_mode
 

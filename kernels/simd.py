@@ -346,6 +346,19 @@ def itemsize_of(typingctx, spec):
     return types.int64(spec), lambda context, builder, sig, args: I64(spec.dtype.bitwidth // 8)
 
 
+@intrinsic
+def register_at(typingctx, spec, r, stride):
+    """Where register r of the samples lies in panels that are `stride` elements apart: feature 0, in elements."""
+    shape = target().shape(str(spec.dtype))
+
+    def codegen(context, builder, sig, args):
+        _, r_, stride_ = args
+        panel, vector = builder.udiv(r_, I64(shape.vectors)), builder.urem(r_, I64(shape.vectors))
+        return builder.add(builder.mul(panel, stride_), builder.mul(vector, I64(shape.lanes)))
+
+    return types.int64(spec, types.int64, types.int64), codegen
+
+
 # ---- arithmetic ---------------------------------------------------------------------------------------------------
 
 

@@ -27,12 +27,12 @@ from .simd import (
     offset,
     panel_of,
     pointer,
+    register_at,
     splat,
     store,
     store_at,
     transpose,
-    vectors_of,
-)  # fmt: skip
+)
 from .tile import loop, shape_of
 
 PIECE = 256  # entries; their values and columns take 3 KB of scratch
@@ -110,7 +110,7 @@ def sparse_forward(spec, op, step, first, last):
 
     Raises step.bad_input if there is a NaN or an infinity.
     """
-    L, V, P = lanes_of(spec), vectors_of(spec), panel_of(spec)
+    L, P = lanes_of(spec), panel_of(spec)
     act = component(spec, 0, op.constants)
     w, b, a = pointer(spec, op.w), pointer(spec, op.b), pointer(spec, op.a)
     z = pointer(spec, op.z if keeps_z(spec) else op.a)
@@ -119,14 +119,13 @@ def sparse_forward(spec, op, step, first, last):
     columns = index_pointer(step.piece_columns)
     bad = splat(spec, 0.0)
     for r in range(first, last):
-        n_rows = min(L, step.n_rows - r * L)
-        out = r // V * op.a_stride + r % V * L
+        out = register_at(spec, r, op.a_stride)
         for j in range(0, op.n_out, P):
             panel = offset(w, j // P * op.w_stride)
             for k in range(0, L * P, L):
                 store(staging, k, splat(spec, 0.0))
-            for i in range(n_rows):
-                row = row_number(step, r * L + i)
+            for i in range(L):  # lanes beyond the last sample repeat it
+                row = row_number(step, min(r * L + i, step.n_rows - 1))
                 start = read_index(source.indptr, source.indptr_code, row)
                 end = read_index(source.indptr, source.indptr_code, row + 1)
                 while start < end:

@@ -10,9 +10,7 @@ import llvmlite.binding as llvm
 import numpy as np
 from numba.core import config
 
-PROBE = (
-    "define <16 x float> @f(<16 x float> %a, <16 x float> %b) {{ %c = fadd <16 x float> %a, %b ret <16 x float> %c }}"
-)
+PROBE = "define <16 x float> @f(<16 x float> %a, <16 x float> %b) { %c = fadd <16 x float> %a, %b ret <16 x float> %c }"
 
 
 class Shape(NamedTuple):
@@ -78,7 +76,7 @@ def target() -> Target:
     name = config.CPU_NAME or llvm.get_host_cpu_name()
     features = config.CPU_FEATURES if config.CPU_FEATURES is not None else llvm.get_host_cpu_features().flatten()
     machine = llvm.Target.from_default_triple().create_target_machine(cpu=name, features=features, opt=2)
-    assembly = machine.emit_assembly(llvm.parse_assembly(PROBE.format()))
+    assembly = machine.emit_assembly(llvm.parse_assembly(PROBE))
     if "zmm" in assembly:
         return Target(name, features, 64, 32)
     if "ymm" in assembly:

@@ -21,16 +21,19 @@ from .simd import (
     I64,
     Vec,
     double_pointer,
+    first_lanes,
     hsum,
     lanes_of,
     load,
     load_at,
     offset,
+    panel_of,
     pointer,
+    select,
     splat,
     store,
     store_at,
-)  # fmt: skip
+)
 
 
 class Accumulate(NamedTuple):
@@ -43,7 +46,7 @@ class Accumulate(NamedTuple):
         return w, (slots[0] + g,)
 
 
-BLOCK = 8192  # parameters of one unit of work where gradients are stored: 32 KB
+BLOCK_ROWS = 256  # rows of panels of one unit of work where gradients are stored: 32 KB
 
 
 def rule_class(spec):
@@ -150,13 +153,36 @@ def regularise(spec, op, step, weights, gradient, n, unit):
 
 
 @inner
-def block_of(op, unit):
-    """Unit number `unit` of an operation's stored gradients: (offset from op.w, length, whether they are weights)."""
-    n_blocks = (op.n_weights + BLOCK - 1) // BLOCK
-    start, n, weights = unit * BLOCK, op.n_weights, True
+def block_of(spec, op, unit):
+    """Unit number `unit` of an operation's stored gradients: (offset from op.w or op.b, length, whether it is of w)."""
+    block = BLOCK_ROWS * panel_of(spec)
+    n_blocks = (op.n_weights + block - 1) // block
+    start, n, weights = unit * block, op.n_weights, True
     if unit >= n_blocks:
-        start, n, weights = (unit - n_blocks) * BLOCK, op.n_biases, False
-    return start, min(BLOCK, n - start), weights
+        start, n, weights = (unit - n_blocks) * block, op.n_biases, False
+    return start, min(block, n - start), weights
+
+
+@inner
+def clean(spec, p, n_valid, n):
+    """Zero the parameters n_valid..n, pads of whole registers: a rule may divide 0 by 0 there, or step anyway."""
+    L = lanes_of(spec)
+    for k in range(max(0, n_valid) // L * L, n, L):
+        store(p, k, select(first_lanes(spec, n_valid - k), load(p, k), 0.0))
+
+
+@inner
+def clean_block(spec, op, p, start, n, weights):
+    """Zero the pads of a block: columns beyond the outputs, rows beyond the inputs."""
+    P = panel_of(spec)
+    if not weights or op.w_stride == 0:
+        clean(spec, p, op.n_out - start, n)
+        return
+    for k in range(0, n, P):
+        panel, i = (start + k) // op.w_stride, (start + k) % op.w_stride // P
+        n_valid = op.n_out - panel * P if i < op.n_in else 0
+        if n_valid < P:
+            clean(spec, offset(p, k), n_valid, P)
 
 
 @kernel
@@ -166,7 +192,7 @@ def finish_gradients(spec, op, step, first, last):
     The squared norm of what results goes to op.partials[2 unit + 1].
     """
     for unit in range(first, last):
-        start, n, weights = block_of(op, unit)
+        start, n, weights = block_of(spec, op, unit)
         p = offset(pointer(spec, op.w if weights else op.b), start)
         g = offset(p, step.row_stride)
         if weights and op.decays:
@@ -197,12 +223,13 @@ def stored_update(spec, op, step, first, last):
     rule = component(spec, 0, step.rule_constants)
     clock = rule.clock(float(step.count))
     for unit in range(first, last):
-        start, n, weights = block_of(op, unit)
+        start, n, weights = block_of(spec, op, unit)
         p = offset(pointer(spec, op.w if weights else op.b), start)
         g = offset(p, step.row_stride)
         if step.scale != 1.0:
             for k in range(0, n, lanes_of(spec)):
                 store(g, k, load(g, k) * step.scale)
         apply_rule(spec, rule, clock, step.lr, step.row_stride, p, g, n)
+        clean_block(spec, op, p, start, n, weights)
         for k in range(0, n, lanes_of(spec)):
             store(g, k, splat(spec, 0.0))
