@@ -179,6 +179,13 @@ class Engine:
         return int(self.job[0]["status"])
 
     @property
+    def has_partial_update(self) -> bool:
+        """Whether gradients of an update that was not completed are stored."""
+        if self.chunks is None or not self.programs.stores:
+            return False
+        return not self.chunks["is_last"][: self.done][-1:].all()
+
+    @property
     def done(self) -> int:
         """The chunk that comes next, after a run."""
         return int(self.job[0]["done"])

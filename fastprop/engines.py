@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .engine import Engine, chunks_of
+from .engine import Engine, chunk_limit, chunks_of
 from .errors import DivergenceError
 from .failures import bad_row_message
 from .kernels import records
@@ -57,13 +57,33 @@ class Engines:
         yield engine
         engine.release()
         if key not in self._idle and len(self._idle) >= MAX_KINDS:
-            self._idle.clear()
+            oldest, *_ = self._idle
+            self._idle.pop(oldest, None)  # another thread may be first
         self._idle.setdefault(key, []).append(engine)
 
 
 def pass_rows(n_rows: int) -> int:
     """Rows of a chunk for a pass over `n_rows`: a power of two, so that few kinds of engines serve all."""
-    return min(PASS_ROWS, 1 << (n_rows - 1).bit_length())
+    return min(PASS_ROWS, next_power(n_rows))
+
+
+def batch_rows(plan: Plan, n_rows: int, batch_size: int | None) -> int:
+    """Rows of the largest batch that an engine is made for.
+
+    Where one batch takes all rows, a power of two: calls with more or less rows share an engine. Batch norms see whole
+    batches, for which memory is taken; and a batch that fits a chunk must go on to do so.
+    """
+    if batch_size is not None and batch_size < n_rows:
+        return batch_size
+    if plan.has_batch_norm:
+        return n_rows
+    limit = chunk_limit(plan)
+    return min(next_power(n_rows), limit) if n_rows <= limit else next_power(n_rows)
+
+
+def next_power(n: int) -> int:
+    """The smallest power of two that is not below n >= 1."""
+    return 1 << (n - 1).bit_length()
 
 
 def one_pass(engine: Engine, n_rows: int, weights: np.ndarray | None = None) -> np.ndarray:

@@ -13,7 +13,7 @@ from . import files, models
 from .arguments import check_bool, check_number, check_positive_int
 from .callbacks import check_callbacks, resolve_early_stopping
 from .checks import AnyMatrix, check_matrix
-from .engines import Engines, Job, one_pass, pass_rows
+from .engines import Engines, Job, batch_rows, one_pass, pass_rows
 from .errors import DivergenceError
 from .layers import Layer, check_layers
 from .losses import Loss, resolve_loss
@@ -25,7 +25,7 @@ from .progress import progress_for
 from .summary import summary_table
 from .targets import Targets, combine_weights, decode, prepare_targets, probabilities
 from .trainer import Settings, Trainer
-from .validation import Rows, check_monitor, check_some_weight, score, split, validator
+from .validation import Rows, check_finite_in, check_monitor, check_some_weight, score, split, validator
 from .workspace import Form, Recipe
 
 
@@ -234,6 +234,7 @@ class Network:
             self._adopt(matrix, targets)
             weights = combine_weights(sample_weight, class_weight, targets)
             train, held_out = split(self, Rows(matrix, targets, weights), X_val, y_val, validation_fraction)
+            check_some_weight(train.weights_used)
             check_monitor(settings.early_stopping, self.loss, held_out is not None)
             try:
                 return self._train(train, settings, validator(self, held_out), bar)
@@ -250,6 +251,7 @@ class Network:
         X : array-like of shape (n_samples, n_features)
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         sample_weight : array-like of shape (n_samples,), optional
+            An update whose weights are all zero is skipped.
         classes : array-like, optional
             All labels there will be; needed in the first call, unless labels are integers within 0..n_outputs-1.
         batch_size : int, optional
@@ -258,14 +260,15 @@ class Network:
         Returns
         -------
         float
-            The mean loss before the updates, penalties included.
+            The mean loss before the updates, penalties included; NaN if all were skipped.
 
         Raises
         ------
         ValueError, TypeError
             As `fit`.
         DivergenceError
-            If the loss is NaN or infinite; that update is not made.
+            If the loss is NaN or infinite; no update of this call is made. An update that ruins the weights itself
+            shows in the loss of the next.
         """
         size = check_positive_int("batch_size", batch_size, allow_none=True)
         with self._undone_on_error():
@@ -277,18 +280,17 @@ class Network:
 
     def _train(self, rows: Rows, settings: Settings, validate: Any, bar: Any) -> dict[str, list[float]]:
         """Run a trainer on checked data."""
-        check_some_weight(rows.weights)
-        self._parameters = models.fitting(self._built(), self._parameters, self.optimizer.rule())
-        n_rows = rows.matrix.n_rows
-        batch = min(n_rows, settings.batch_size or n_rows)
-        if self._built().has_batch_norm and batch == 1:
+        plan = self._built()
+        self._parameters = models.fitting(plan, self._parameters, self.optimizer.rule())
+        batch = batch_rows(plan, rows.n_used, settings.batch_size)
+        if plan.has_batch_norm and batch == 1:
             raise ValueError("batch_size must be at least 2 with BatchNorm: one sample has no variance")
-        accumulates = settings.accumulate > 1 and batch < n_rows
+        accumulates = settings.accumulate > 1 and batch < rows.n_used
         bar.compiling("kernels")
-        n_workers = max(candidates(settings.n_threads))
+        n_workers = candidates(settings.n_threads)[-1]
         with self._engines.lend(self._job("train", rows.matrix, rows.targets), batch, n_workers, accumulates) as engine:
             engine.bind(rows.matrix, rows.targets.matrix, rows.weights)
-            return Trainer(self, engine, n_rows, rows.weights, settings, validate, bar).run()
+            return Trainer(self, engine, rows, settings, validate, bar).run()
 
     def gradients(self, X: Any, y: Any, sample_weight: Any = None) -> tuple[float, list[Pair]]:
         """The training loss of all rows as one batch, and its gradient; nothing is changed.
@@ -440,7 +442,10 @@ class Network:
         known = self.classes_ if self.classes_ is not None else classes
         if self.classes_ is not None and classes is not None and not np.array_equal(np.unique(classes), self.classes_):
             raise ValueError(f"classes must be those of the first call, {self.classes_.tolist()}, got {classes!r}")
-        return matrix, prepare_targets(y, self.loss, matrix.n_rows, n_outputs, known, may_infer, names[1])
+        targets = prepare_targets(y, self.loss, matrix.n_rows, n_outputs, known, may_infer, names[1])
+        if not np.can_cast(targets.matrix.array.dtype, self.dtype):  # labels are codes: integers
+            check_finite_in(targets.matrix, self.dtype, names[1])
+        return matrix, targets
 
     def _adopt(self, matrix: AnyMatrix, targets: Targets) -> None:
         """Build for the first data, and remember what they look like."""

@@ -15,7 +15,7 @@ TINY_SECONDS = 1e-5  # of a chunk, below which threads only get into each other'
 
 @dataclass
 class ThreadChooser:
-    """Times slices on one thread and on all, and keeps the faster; the bits do not depend on it.
+    """Times slices on several numbers of threads, and keeps the fastest; the bits do not depend on it.
 
     `candidates` are tried in turn, three times each, the first time to warm caches; the fastest is used until it is
     time to look again.
@@ -58,7 +58,8 @@ class ThreadChooser:
 
 
 def candidates(n_threads: int | None) -> tuple[int, ...]:
-    """Numbers of threads to choose from."""
+    """Numbers of threads to choose from, growing: powers of two and the limit."""
     if n_threads is not None:
         return (n_threads,)
-    return tuple(sorted({1, limit()[0]}))
+    most = limit()[0]
+    return (*(1 << k for k in range((most - 1).bit_length())), most)

@@ -45,6 +45,11 @@ class Schedule:
     def after_epoch(self, monitored: float) -> None:
         """Take note of the validation loss of an epoch, or the training loss where there is none."""
 
+    @property
+    def watches(self) -> bool:
+        """Whether rates depend on losses; where they do not, short epochs run many in a go."""
+        return type(self).after_epoch is not Schedule.after_epoch
+
     def describe(self) -> Description:
         """The schedule as JSON; `schedule_from_description` gives it back."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.init}  # type: ignore[arg-type]
@@ -181,8 +186,12 @@ class Warmup(Schedule):
             self.schedule.load_state(state)
 
     def after_epoch(self, monitored: float) -> None:
-        if hasattr(self.schedule, "after_epoch"):
+        if self.watches:
             self.schedule.after_epoch(monitored)
+
+    @property
+    def watches(self) -> bool:
+        return watches(self.schedule)
 
     def describe(self) -> Description:
         return {"schedule": "Warmup", "inner": describe_rate(self.schedule), "steps": self.steps}
@@ -263,6 +272,11 @@ def check_rate(name: str, rate: Any) -> Rate:
     if isinstance(rate, type):
         raise TypeError(f"{name} must be an instance, as {rate.__name__}(...), got the class")
     return rate if callable(rate) else _rate(name, rate)
+
+
+def watches(rate: Any) -> bool:
+    """Whether a rate wants to know the loss of each epoch: ours that say so, other objects with `after_epoch`."""
+    return rate.watches if isinstance(rate, Schedule) else hasattr(rate, "after_epoch")
 
 
 def tabulate(schedule: Rate, first: int, n: int) -> Floats:

@@ -1,6 +1,7 @@
 """Updates laid out ahead: which rows, which learning rate, in tables that kernels walk.
 
 A segment is part of a long epoch, or several short ones, so that neither memory nor Python's time grow with the rows.
+Only one update is never cut: its row numbers are in memory.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ class Segment:
     ----------
     chunks : ndarray of records.CHUNK
     epochs : ndarray of int
-        The epoch of each chunk.
+        The epoch of each chunk; does not decrease.
+    ends : ndarray of int
+        Of each update the chunk after its last.
     weights : ndarray of float64
         The sum of the sample weights of each chunk's update.
     rows : ndarray of int64 or None
@@ -38,9 +41,22 @@ class Segment:
 
     chunks: np.ndarray
     epochs: np.ndarray
+    ends: np.ndarray
     weights: np.ndarray
     rows: np.ndarray | None
     closes: range
+
+    def next_step(self, done: int, every: int) -> int:
+        """The chunk after the next update, from chunk `done` on, whose count is a multiple of `every`."""
+        first, count = int(self.chunks["count"][0]), int(self.chunks["count"][done])
+        update = -(-count // every) * every - first
+        return int(self.ends[update]) if update < len(self.ends) else len(self.chunks)
+
+    def share(self, last: int) -> float:
+        """Which part of the epoch of chunk last - 1 is done after it, as far as it lies in this segment."""
+        epoch = self.epochs[last - 1]
+        start, stop = np.searchsorted(self.epochs, [epoch, epoch + 1])
+        return float((last - start) / (stop - start))
 
 
 class Segments:
@@ -51,6 +67,8 @@ class Segments:
     engine : Engine
     n_rows : int
     weights : ndarray of shape (n_rows,), or None
+    numbers : ndarray of shape (n_rows,), int64, or None
+        Where the rows lie in the data; None for all of the data.
     batch_size : int or None
     accumulate : int
     shuffle : bool
@@ -64,15 +82,17 @@ class Segments:
         engine: Engine,
         n_rows: int,
         weights: np.ndarray | None,
+        numbers: np.ndarray | None,
         batch_size: int | None,
         accumulate: int,
         shuffle: bool,
         seed: int,
         first_epoch: int,
     ) -> None:
-        self.engine, self.n_rows, self.weights = engine, n_rows, weights
+        self.engine, self.n_rows, self.weights, self.numbers = engine, n_rows, weights, numbers
         self.update_rows = min(n_rows, (batch_size or n_rows) * accumulate)
         self.updates_of_epoch = -(-n_rows // self.update_rows)
+        self.most_updates = max(1, min(SEGMENT_UPDATES, SEGMENT_ROWS // self.update_rows))
         self.shuffles = shuffle and self.update_rows < n_rows
         self.seed, self.first_epoch = seed, first_epoch
         self.limit = engine.chunk_rows
@@ -87,8 +107,8 @@ class Segments:
     def of(self, epochs: range, rate: Rate) -> Iterator[Segment]:
         """The segments of these epochs; the learning rate is asked when a segment is."""
         cursors = [0] * len(epochs)
-        for first in range(0, self.updates_of_epoch, SEGMENT_UPDATES):
-            n = min(SEGMENT_UPDATES, self.updates_of_epoch - first)
+        for first in range(0, self.updates_of_epoch, self.most_updates):
+            n = min(self.most_updates, self.updates_of_epoch - first)
             yield self._segment(epochs, first, n, cursors, rate)
 
     def _segment(self, epochs: range, first: int, n_updates: int, cursors: list[int], rate: Rate) -> Segment:
@@ -114,7 +134,15 @@ class Segments:
         parts = np.maximum(1, -(-sizes // self.limit))
         closes = epochs if first + n_updates == self.updates_of_epoch else range(0)
         chunks = chunks_of(updates, sizes, self.limit)
-        return Segment(chunks, np.repeat(epoch_of, parts), np.repeat(sums, parts), rows, closes)
+        return Segment(
+            chunks, np.repeat(epoch_of, parts), np.cumsum(parts), np.repeat(sums, parts), self._in_data(rows), closes
+        )
+
+    def _in_data(self, rows: np.ndarray | None) -> np.ndarray | None:
+        """Row numbers of the data for numbers of our rows; None means all in order."""
+        if rows is None:
+            return self.numbers
+        return rows if self.numbers is None else self.numbers[rows]
 
     def _shuffled_rows(self, epochs: range, total: int, cursors: list[int]) -> np.ndarray:
         """The next `total` rows of each epoch's permutation."""

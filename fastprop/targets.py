@@ -255,7 +255,7 @@ def combine_weights(sample_weight: Any, class_weight: Any, targets: Targets) -> 
     TypeError
         If `class_weight` is something else.
     """
-    weights = check_weights(sample_weight, targets.matrix.n_rows)
+    weights = _of_usual_size(check_weights(sample_weight, targets.matrix.n_rows))
     if class_weight is None:
         return weights
     codes, classes = targets.codes, targets.classes_
@@ -263,6 +263,14 @@ def combine_weights(sample_weight: Any, class_weight: Any, targets: Targets) -> 
         raise ValueError("class_weight needs labels in y, not numbers, soft or multilabel targets: use sample_weight")
     of_class = _class_weights(class_weight, codes, classes)
     return of_class[codes] if weights is None else of_class[codes] * weights
+
+
+def _of_usual_size(weights: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
+    """Only ratios of weights count: where their sum, or one over it, might overflow, those to the largest."""
+    largest = 1.0 if weights is None else float(weights.max())
+    if weights is None or largest == 0.0 or 1e-100 < largest < 1e100:
+        return weights
+    return weights / largest
 
 
 def _class_weights(class_weight: Any, codes: NDArray[np.intp], classes: Array) -> NDArray[np.float64]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import os
 import threading
 from collections.abc import Callable
@@ -46,8 +47,9 @@ def _available() -> tuple[int, str]:
     return n, f"the machine has {n} processors"
 
 
+@functools.cache
 def _quota() -> int | None:
-    """Whole processors that the control group allows, or None."""
+    """Whole processors that the control group allows, or None; read once, since that takes 100 us."""
     for path, parse in (("/sys/fs/cgroup/cpu.max", _parse_v2), ("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", _parse_v1)):
         try:
             with open(path) as file:
@@ -135,6 +137,7 @@ class Pool:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._forking: int | None = None  # the thread that holds the lock for a fork
         self._workers: list[Worker] = []
 
     def run(self, address: int, n_workers: int, abort: Callable[[], None]) -> int:
@@ -143,14 +146,18 @@ class Pool:
         A pool that is busy with another job leaves this one to the calling thread alone. `abort` calls off workers that
         wait for this thread, should an exception keep it from joining them.
         """
-        if n_workers == 1 or not self._lock.acquire(blocking=False):
-            run_chunks(address, 0, 1)
-            return 1
+        held: list[bool] = []
         try:
-            self._run(address, n_workers, abort)
+            if n_workers > 1:  # in one call, behind which a signal finds that the lock is held
+                held.extend(map(self._lock.acquire, (False,)))
+            if True in held:
+                self._run(address, n_workers, abort)
+                return n_workers
         finally:
-            self._lock.release()
-        return n_workers
+            if True in held:
+                self._lock.release()
+        run_chunks(address, 0, 1)
+        return 1
 
     def _run(self, address: int, n_workers: int, abort: Callable[[], None]) -> None:
         while len(self._workers) < n_workers - 1:
@@ -186,17 +193,19 @@ class Pool:
     def before_fork(self) -> None:
         """Threads do not survive a fork: end them, and keep others from starting some until it is done."""
         if self._lock.acquire(timeout=PATIENCE_SECONDS):
+            self._forking = threading.get_ident()
             while self._workers:
                 self._workers.pop().stop()
 
     def after_fork(self) -> None:
-        """Let jobs in again."""
-        with contextlib.suppress(RuntimeError):  # not locked
+        """Let jobs in again, if `before_fork` kept them out."""
+        if self._forking == threading.get_ident():
+            self._forking = None
             self._lock.release()
 
     def after_fork_in_child(self) -> None:
         """Begin anew: no worker is left."""
-        self._lock, self._workers = threading.Lock(), []
+        self._lock, self._forking, self._workers = threading.Lock(), None, []
 
 
 pool = Pool()

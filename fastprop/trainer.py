@@ -21,11 +21,13 @@ from .errors import DivergenceError
 from .failures import bad_row_message, divergence_message
 from .kernels import records
 from .pace import TRIAL_SECONDS, ThreadChooser, candidates
+from .schedules import watches
 from .segments import Segment, Segments
 from .threads import pool
 
 if TYPE_CHECKING:
     from .network import Network
+    from .validation import Rows
 
 SLICE_SECONDS = 0.015
 
@@ -42,7 +44,7 @@ class Settings:
     n_threads: int | None = None
     early_stopping: EarlyStopping | None = None
     callbacks: tuple[Any, ...] = ()
-    counts: bool = True  # whether epochs enter the network's history
+    counts: bool = True  # whether epochs enter the network's history: not those of partial_fit
 
 
 @dataclass
@@ -50,7 +52,7 @@ class Mark:
     """Where training can go back to: the state before an epoch, and the segment that begins there."""
 
     epoch: int
-    snapshot: tuple[np.ndarray, np.ndarray, int]
+    state: Any
     segment: Segment | None = None
 
 
@@ -63,8 +65,7 @@ class Trainer:
         Built; its parameters are changed in place.
     engine : Engine
         In mode "train", bound to the data.
-    n_rows : int
-    weights : ndarray of shape (n_rows,), or None
+    rows : validation.Rows
     settings : Settings
     validate : callable, optional
         Gives the validation results as a dict of "val_..." after an epoch.
@@ -75,8 +76,7 @@ class Trainer:
         self,
         net: Network,
         engine: Engine,
-        n_rows: int,
-        weights: np.ndarray | None,
+        rows: Rows,
         settings: Settings,
         validate: Any,
         progress: Any,
@@ -85,8 +85,9 @@ class Trainer:
         self.validate, self.progress = validate, progress
         self.segments = Segments(
             engine,
-            n_rows,
-            weights,
+            rows.n_used,
+            rows.weights_used,
+            rows.numbers,
             settings.batch_size,
             settings.accumulate,
             settings.shuffle,
@@ -101,6 +102,7 @@ class Trainer:
         self.step_callbacks = [c for c in settings.callbacks if hasattr(c, "on_step")]
         self.epoch_callbacks = [c for c in settings.callbacks if hasattr(c, "on_epoch_end")]
         self.n_closed = 0  # complete epochs of this fit
+        self.booked = engine.done  # chunks of the segment whose losses are in `sums`
         self.stopped = False
         self.started = time.perf_counter()
 
@@ -117,6 +119,7 @@ class Trainer:
                 if self.stopped:
                     break
         finally:
+            self._book()  # Ctrl-C may come after updates that count
             self._discard_partial_update()
             self._finish_history()
             if self.settings.counts:
@@ -126,46 +129,46 @@ class Trainer:
         return self.history
 
     @property
+    def _makes_one_update(self) -> bool:
+        """Whether this is a call of partial_fit in which nothing follows the update."""
+        return not self.settings.counts and self.segments.updates_of_epoch == 1
+
+    @property
     def _stops_at_epochs(self) -> bool:
-        """Whether something happens between epochs."""
-        rate = self.net.optimizer.lr
-        return bool(
-            self.epoch_callbacks or self.step_callbacks or self.validate or self.watch or hasattr(rate, "after_epoch")
-        )
+        """Whether somebody looks at what there is between epochs."""
+        looks = self.epoch_callbacks or self.step_callbacks or self.validate or self.watch
+        return bool(looks) or watches(self.net.optimizer.lr)
 
     def _segments(self) -> Iterator[Segment]:
         """The fit as tables; before each run of epochs a mark to go back to."""
         n_epochs = 1 if self._stops_at_epochs else self.segments.most_epochs
         for epoch in range(0, self.settings.epochs, n_epochs):
             epochs = range(epoch, min(self.settings.epochs, epoch + n_epochs))
-            self.marks.append(Mark(epoch, self.engine.parameters.snapshot()))
+            self.marks.append(Mark(epoch, self._snapshot()))
             yield from self.segments.of(epochs, self.net.optimizer.lr)
+
+    def _snapshot(self) -> Any:
+        """The state to go back to: all of it, or where a call makes one update, what that changes before its loss."""
+        parameters = self.engine.parameters
+        return parameters.statistics.copy() if self._makes_one_update else parameters.snapshot()
 
     # ---- slices ---------------------------------------------------------------------------------------------------
 
     def _run_segment(self, segment: Segment) -> None:
         """Run all chunks, and close the epochs that end in it."""
-        engine = self.engine
-        engine.set_rows(segment.rows)
-        engine.set_chunks(segment.chunks)
-        self.segment = segment
+        self._take(segment)
         if self.marks[-1].segment is None:
             self.marks[-1].segment = segment
         done = 0
         while done < len(segment.chunks) and not self.stopped:
             last = self._slice_end(done)
-            n_threads = self.chooser.choose()
-            start = time.perf_counter()
-            try:
-                used = pool.run(engine.prepare(done, last), n_threads, engine.abort)
-            finally:  # Ctrl-C comes after updates that count
-                self._book(done, engine.done)
-            self._timed(used, (time.perf_counter() - start) / (last - done))
-            if engine.status != records.OK:
-                self._fail(engine.status, engine.done)
-            self._after_slice(done, last)
+            self._run_slice(done, last)
+            if self.engine.status != records.OK:
+                self._fail(self.engine.status, self.engine.done)
+            self._after_slice(last)
             done = last
-        if done and not np.isfinite(engine.parameters.rows[0]).all():  # the last update is followed by no loss to tell
+        if done and self.settings.counts and not np.isfinite(self.engine.parameters.rows[0]).all():
+            # The last update is followed by no loss to tell.
             self._diverged(int(segment.epochs[done - 1]), segment.chunks[done - 1], "weights")
         closes = segment.closes
         if self.stopped and done:  # by a callback, perhaps in the middle: the running epoch ends here
@@ -175,48 +178,62 @@ class Trainer:
         for epoch in looked_at:
             self._close_epoch(epoch)
 
+    def _take(self, segment: Segment) -> None:
+        """Make `segment` the one that slices are of."""
+        self.engine.set_rows(segment.rows)
+        self.engine.set_chunks(segment.chunks)
+        self.segment, self.booked = segment, 0
+
+    def _run_slice(self, first: int, last: int) -> None:
+        """Run chunks first..last of the segment."""
+        n_threads = self.chooser.choose()
+        start = time.perf_counter()
+        used = pool.run(self.engine.prepare(first, last), n_threads, self.engine.abort)
+        self._book()
+        self._timed(used, (time.perf_counter() - start) / (last - first))
+
     def _slice_end(self, done: int) -> int:
         """Where the next slice ends: after SLICE_SECONDS, or where a step callback wants to look."""
-        n = len(self.segment.chunks)
+        steps = [self.segment.next_step(done, getattr(c, "every", 1)) for c in self.step_callbacks]
+        return min(len(self.segment.chunks), done + self._slice_chunks(), *steps)
+
+    def _slice_chunks(self) -> int:
+        """Chunks of the next slice."""
         seconds = TRIAL_SECONDS if self.chooser.is_trying else SLICE_SECONDS
-        size = max(1, int(seconds / self.seconds_a_chunk)) if self.seconds_a_chunk else 1
-        last = min(n, done + size)
-        for callback in self.step_callbacks:
-            every = getattr(callback, "every", 1)
-            counts = self.segment.chunks["count"][done:last]
-            hits = np.flatnonzero(self.segment.chunks["is_last"][done:last] & (counts % every == 0))
-            if len(hits):
-                last = done + int(hits[0]) + 1
-        return last
+        return max(1, int(seconds / self.seconds_a_chunk)) if self.seconds_a_chunk else 1
 
     def _timed(self, n_threads: int, seconds: float) -> None:
         self.chooser.record(n_threads, seconds)
         self.seconds_a_chunk = seconds if not self.seconds_a_chunk else max(seconds, 0.5 * self.seconds_a_chunk)
 
-    def _book(self, first: int, last: int) -> None:
-        """Add the losses of completed chunks to their epochs."""
-        part = self.segment.chunks[first:last]
-        if not len(part):
+    def _book(self) -> None:
+        """Add the losses of chunks that were completed since the last time to their epochs."""
+        first, last = self.booked, self.engine.done
+        if first >= last:
             return
-        epochs, weights = self.segment.epochs[first:last], self.segment.weights[first:last]
+        segment, part = self.segment, self.segment.chunks[first:last]
         is_last = part["is_last"].astype(bool)
-        np.add.at(self.sums[:, 0], epochs, (part["loss"] + part["penalty"]) * weights)
-        np.add.at(self.sums[:, 1], epochs[is_last], weights[is_last])
-        self.rates[epochs] = part["lr"]  # the last one stays
-        if is_last.any():
-            self.engine.parameters.count = int(part["count"][is_last][-1])
-        if last < len(self.segment.epochs):
-            self.n_closed = int(self.segment.epochs[last])
-        elif self.segment.closes:
-            self.n_closed = self.segment.closes.stop
+        weights, epochs = segment.weights[first:last], segment.epochs[first:last]
+        touched, epochs = slice(int(epochs[0]), int(epochs[-1]) + 1), epochs - epochs[0]
+        sums, counts = self.sums[touched].copy(), part["count"][is_last]
+        np.add.at(sums[:, 0], epochs, (part["loss"] + part["penalty"]) * weights)
+        np.add.at(sums[:, 1], epochs[is_last], weights[is_last])
+        self.rates[segment.epochs[first:last]] = part["lr"]  # the last one stays
+        count = int(counts[-1]) if len(counts) else self.engine.parameters.count
+        n_closed = self.n_closed
+        if last < len(segment.epochs):
+            n_closed = int(segment.epochs[last])
+        elif segment.closes:
+            n_closed = segment.closes.stop
+        # Ctrl-C comes after calls: there is none from here on, so all of this is done or nothing.
+        self.sums[touched] = sums
+        self.engine.parameters.count, self.n_closed, self.booked = count, n_closed, last
 
-    def _after_slice(self, first: int, last: int) -> None:
+    def _after_slice(self, last: int) -> None:
         chunk = self.segment.chunks[last - 1]
         if chunk["is_last"]:
             self._call_step_callbacks(chunk)
-        epoch_chunks = self.segment.epochs == self.segment.epochs[last - 1]
-        start = int(np.argmax(epoch_chunks))
-        self.progress.advance(min(1.0, (last - start) / max(1, int(epoch_chunks.sum()))))
+        self.progress.advance(self.segment.share(last))
 
     def _call_step_callbacks(self, chunk: Any) -> None:
         step = int(chunk["count"]) - 1
@@ -237,8 +254,8 @@ class Trainer:
             for name, value in results.items():
                 self.history.setdefault(name, [math.nan] * epoch).append(value)
             logs.update(results)
-        rate = self.net.optimizer.lr
-        if hasattr(rate, "after_epoch"):
+        rate: Any = self.net.optimizer.lr
+        if watches(rate):
             rate.after_epoch(logs.get("val_loss", logs["loss"]))
         if self.watch is not None:
             self._watch(logs, epoch)
@@ -282,14 +299,16 @@ class Trainer:
 
     def _discard_partial_update(self) -> None:
         """Forget gradients of an update that was not completed."""
-        self.engine.parameters.rows[1] = 0
+        if self.engine.has_partial_update:
+            self.engine.parameters.rows[1] = 0
 
     def _fail(self, status: int, at: int) -> None:
         """Report bad input or divergence that chunk number `at` met."""
         chunk, epoch = self.segment.chunks[at], int(self.segment.epochs[at])
         if status == records.BAD_INPUT:
+            message = bad_row_message(self.engine, self.segment.rows, chunk)
             self._go_back(self.marks[-1].epoch)
-            raise ValueError(bad_row_message(self.engine, self.segment.rows, chunk))
+            raise ValueError(message)
         first = self.segment.chunks[np.searchsorted(self.segment.epochs, epoch)]
         begins = self.segment is self.marks[-1].segment and chunk["count"] == first["count"]
         self._diverged(epoch, chunk, "loss", bad_epoch=epoch - 1 if begins else epoch)
@@ -303,12 +322,22 @@ class Trainer:
     def _go_back(self, epoch: int) -> None:
         """Restore the state before this or the former epoch; others of its segment run again, to the same bits."""
         mark = self.marks[-1] if epoch >= self.marks[-1].epoch else self.marks[0]
-        self.engine.parameters.restore(mark.snapshot)
-        self.n_closed = epoch
+        if self._makes_one_update:
+            self.engine.parameters.statistics[:] = mark.state
+        else:
+            self.engine.parameters.restore(mark.state)
+        self.n_closed = mark.epoch
+        if epoch > mark.epoch:
+            self._run_again(mark, epoch)
+
+    def _run_again(self, mark: Mark, epoch: int) -> None:
+        """From a mark to before `epoch`, in slices, so that Ctrl-C gets through."""
         assert mark.segment is not None
-        last = int(np.searchsorted(mark.segment.epochs, epoch))
-        if epoch > mark.epoch and last:
-            self.engine.set_rows(mark.segment.rows)
-            self.engine.set_chunks(mark.segment.chunks)
-            self.engine.run(0, last)
-            self.engine.parameters.count = int(mark.segment.chunks["count"][last - 1])
+        self._take(mark.segment)
+        self.sums[mark.epoch :] = 0.0
+        done, end = 0, int(np.searchsorted(mark.segment.epochs, epoch))
+        while done < end:
+            last = min(end, done + self._slice_chunks())
+            self._run_slice(done, last)
+            done = last
+        self.n_closed = epoch  # those without an update count as well

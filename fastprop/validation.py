@@ -20,11 +20,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """X, y and weights as the kernels read them."""
+    """X, y and weights as the kernels read them; `numbers` are the rows to use, by default all."""
 
     matrix: AnyMatrix
     targets: Targets
     weights: np.ndarray | None
+    numbers: np.ndarray | None = None
+
+    @property
+    def n_used(self) -> int:
+        """How many rows to use."""
+        return self.matrix.n_rows if self.numbers is None else len(self.numbers)
+
+    @property
+    def weights_used(self) -> np.ndarray | None:
+        """The weights of the rows to use."""
+        return self.weights if self.weights is None or self.numbers is None else self.weights[self.numbers]
 
 
 def check_some_weight(weights: np.ndarray | None) -> None:
@@ -74,7 +85,7 @@ def split(net: Network, rows: Rows, X_val: Any, y_val: Any, fraction: Any) -> tu
     Returns
     -------
     train, held_out : Rows, Rows or None
-        A fraction is copied out of X, the rest of X is described by row numbers of a view where it can be.
+        A fraction is copied out of X, the rest of X is described by row numbers.
     """
     fraction = check_fraction("validation_fraction", fraction)
     if (X_val is None) != (y_val is None):
@@ -92,8 +103,8 @@ def split(net: Network, rows: Rows, X_val: Any, y_val: Any, fraction: Any) -> tu
     held = held_out_rows(n, fraction, rows.targets.codes, net.seed)
     if len(held) in (0, n):
         raise ValueError(f"validation_fraction={fraction} of {n} rows leaves no rows to validate with or to train on")
-    train = np.setdiff1d(np.arange(n), held, assume_unique=True)
-    return take(rows, train), take(rows, held)
+    train = np.setdiff1d(np.arange(n, dtype=np.int64), held, assume_unique=True)
+    return replace(rows, numbers=train), take(rows, held)
 
 
 def held_out_rows(n: int, fraction: float, codes: np.ndarray | None, seed: int) -> np.ndarray:

@@ -109,6 +109,14 @@ TARGETS = {
     "empty y": ("both", 0, ValueError, "y must be 1-D or 2-D and not empty"),
     "NaN in y": ("numbers", put(NUMBERS, NAN), ValueError, "y must be finite", "nan", "row 7"),
     "infinity in y": ("numbers", put(NUMBERS, INF), ValueError, "y must be finite", "inf", "row 7"),
+    "beyond float32 in y": (
+        "numbers",
+        put(NUMBERS, 1e39),
+        ValueError,
+        "y must be finite in float32",
+        r"1e\+39",
+        "row 7",
+    ),
     "too wide y": ("numbers", X, ValueError, r"y must have shape \(n_samples, 1\), got \(60, 3\)"),
     "strings for numbers": ("numbers", WORDS, TypeError, "y must hold real numbers"),
     "NaN in labels": ("classes", put(LABELS, NAN), ValueError, "y must be finite", "nan", "row 7"),
@@ -238,6 +246,7 @@ VALIDATION = {
     "labels": ({"X_val": X[:2], "y_val": ["no", "maybe"]}, "y_val", "'maybe'"),
     "NaN in X_val": ({"X_val": put(X, NAN), "y_val": WORDS}, "X_val must be finite", "row 7"),
     "beyond float32 in X_val": ({"X_val": put(X, 1e300), "y_val": WORDS}, "X_val must be finite", "row 7"),
+    "NaN in y_val": ({"X_val": X, "y_val": put(LABELS, NAN)}, "y_val must be finite", "row 7"),
     "NaN in rows that may be held out": ({"X": put(X, NAN), "validation_fraction": 0.5}, "X must be finite", "row 7"),
     "too small a fraction": ({"validation_fraction": 1e-6}, "validation_fraction", "no rows"),
     "stopping by what is not there": ({"early_stopping": 3}, "early_stopping", "'val_loss'", "X_val"),
@@ -257,6 +266,15 @@ def test_validation_options_that_conflict(trained, what):
     before = state_of(net)
     options = {"X": X, **options}
     refused(lambda: net.fit(y=WORDS, epochs=1, batch_size=20, progress=False, **options), ValueError, *words)
+    assert_same(before, state_of(net))
+
+
+def test_numbers_beyond_float32_to_validate_with(trained):
+    net = trained["numbers"]
+    before = state_of(net)
+    y_val = put(NUMBERS, 1e39)
+    call = lambda: net.fit(X, NUMBERS, X_val=X, y_val=y_val, progress=False)  # noqa: E731
+    refused(call, ValueError, "y_val must be finite in float32", r"1e\+39", "row 7")
     assert_same(before, state_of(net))
 
 

@@ -107,7 +107,9 @@ def test_a_single_update_that_ruins_the_weights():
     with pytest.raises(fp.DivergenceError, match="epoch 0, step 0 at learning rate 1e\\+39"):
         net.fit(X, Y, epochs=1, batch_size=None, progress=False)
     assert all(np.isfinite(W).all() for W, _ in net.get_weights())
+    net.partial_fit(X, Y)  # looks at its loss, not at all the weights
     before = net.get_weights()
+    assert not all(np.isfinite(W).all() for W, _ in before)
     with pytest.raises(fp.DivergenceError):
         net.partial_fit(X, Y)
     for (W, b), (V, c) in zip(before, net.get_weights(), strict=True):
@@ -127,6 +129,23 @@ def test_partial_fit_refuses_before_the_update(batch_size):
     for a, b in zip(everything(net), before, strict=True):
         np.testing.assert_array_equal(a, b)
     assert np.isfinite(net.partial_fit(X, Y))
+
+
+def test_partial_fit_forgets_gradients_of_an_update_in_parts(monkeypatch):
+    """The first chunk of the update has stored gradients when the second one's loss is infinite."""
+    monkeypatch.setattr("fastprop.engine.MAX_ROWS", 48)
+    net, twin = (fp.Network([fp.Dense(4, activation="tanh"), fp.Dense(1)], optimizer=fp.Adam(0.01)) for _ in range(2))
+    huge = Y.copy()
+    huge[90] = 1e30
+    for n in (net, twin):
+        n.partial_fit(X, Y)
+    with pytest.raises(fp.DivergenceError):
+        net.partial_fit(X, huge)
+    assert_same(net, twin)
+    assert not net._parameters.rows[1].any()
+    for n in (net, twin):
+        n.partial_fit(X, Y)
+    assert_same(net, twin)
 
 
 def test_early_stopping_does_not_mix_the_best_weights_with_another_state():

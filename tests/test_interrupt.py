@@ -1,7 +1,9 @@
 """Ctrl-C: KeyboardInterrupt comes soon, the weights are those of the last whole update, and training can go on."""
 
+import dis
 import os
 import signal
+import sys
 import threading
 import time
 
@@ -10,6 +12,7 @@ import pytest
 
 import fastprop as fp
 from fastprop import threads
+from fastprop.trainer import Trainer
 
 pytestmark = pytest.mark.skipif(
     os.name == "nt" or threading.current_thread() is not threading.main_thread(),
@@ -111,6 +114,69 @@ class StopAt:
         return True
 
 
+def test_ctrl_c_while_losses_are_booked(monkeypatch):
+    """A slice of sample-by-sample training has thousands; the updates are done, so they count."""
+    x, y, book, calls = X[:96, :28], Y[:96], Trainer._book, []
+
+    def hit(self):
+        calls.append(self.engine.done)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        book(self)
+
+    monkeypatch.setattr(Trainer, "_book", hit)
+    monkeypatch.setattr(Trainer, "_slice_chunks", lambda self: 2)
+    options = {"batch_size": 16, "epochs": 6, "progress": False}
+    net, twin = network(16), network(16)
+    with pytest.raises(KeyboardInterrupt):
+        net.fit(x, y, **options)
+    assert calls == [2, 4, 6, 8, 8]
+    assert net._parameters.count == 8
+    assert net.epochs_done == 1
+    twin.fit(x, y, callbacks=StopAt(8), **options)
+    np.testing.assert_array_equal(net._parameters.rows, twin._parameters.rows)
+    assert net.history_["loss"] == twin.history_["loss"][:1]
+
+
+class PoolThatIsHit:
+    """The pool; Ctrl-C comes after so many more jobs, once that is set."""
+
+    left = 0
+
+    def run(self, *job):
+        used = threads.pool.run(*job)
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+        return used
+
+
+@pytest.mark.parametrize("n_jobs", [3, 8, 13])
+def test_ctrl_c_while_epochs_run_again_after_divergence(monkeypatch, n_jobs):
+    """What comes before the bad epoch runs again in slices; here of a chunk each."""
+    x, y, pool, run_again = X[:96, :28], Y[:96], PoolThatIsHit(), Trainer._run_again
+
+    def begin(self, *args):
+        pool.left = n_jobs
+        run_again(self, *args)
+
+    monkeypatch.setattr(Trainer, "_run_again", begin)
+    monkeypatch.setattr("fastprop.trainer.pool", pool)
+    monkeypatch.setattr(Trainer, "_slice_chunks", lambda self: 1)
+    options = {"batch_size": 16, "accumulate": 2, "epochs": 6, "progress": False}  # 3 updates of 2 chunks an epoch
+    net, twin = network(16), network(16)
+    net.optimizer = fp.Adam(lambda update: 1e30 if update == 13 else 1e-5)
+    with pytest.raises(KeyboardInterrupt):
+        net.fit(x, y, **options)
+    count = n_jobs // 2
+    assert net._parameters.count == count
+    assert net.epochs_done == count // 3
+    twin.fit(x, y, callbacks=StopAt(count), **options)
+    np.testing.assert_array_equal(net._parameters.rows, twin._parameters.rows)
+    for name in ("loss", "lr"):
+        np.testing.assert_array_equal(net.history_[name], twin.history_[name][: count // 3])
+
+
 def test_the_epochs_before_ctrl_c_are_in_the_history():
     net = network(16)
     net.fit(X[:140, :28], Y[:140], epochs=5, batch_size=None, progress=False)
@@ -196,6 +262,46 @@ def test_a_signal_between_waking_workers_and_joining_them(monkeypatch):
         pool._lock.release()
     finally:
         pool.stop()
+
+
+def test_a_signal_right_after_the_lock_was_taken(monkeypatch):
+    """Python looks for signals after calls: raise after each call of `Pool.run`, whatever it was."""
+    pool, code, n_hit = threads.Pool(), threads.Pool.run.__code__, 0
+    calls = {i.offset for i in dis.get_instructions(code) if i.opname.startswith("CALL")}
+    monkeypatch.setattr(threads.Pool, "_run", lambda *_: None)
+
+    def hit(number):
+        seen, last = 0, None
+
+        def trace(frame, event, _):
+            nonlocal seen, last
+            if frame.f_code is not code:
+                return None
+            frame.f_trace_opcodes = True
+            if event == "opcode":
+                seen += last in calls
+                was, last = last, frame.f_lasti
+                if was in calls and seen == number:
+                    raise KeyboardInterrupt
+            return trace
+
+        sys.settrace(trace)
+        try:
+            pool.run(0, 2, lambda: None)
+        except KeyboardInterrupt:
+            return True
+        finally:
+            sys.settrace(None)
+        return False
+
+    before = sys.gettrace()
+    try:
+        while hit(n_hit + 1):
+            n_hit += 1
+            assert not pool._lock.locked()
+    finally:
+        sys.settrace(before)
+    assert n_hit >= 3
 
 
 def test_a_lost_ring_costs_little_time(monkeypatch):

@@ -9,6 +9,7 @@ import pytest
 
 import fastprop as fp
 from fastprop import threads
+from fastprop.pace import candidates
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(2000, 20)).astype(np.float32)
@@ -196,6 +197,21 @@ def test_fork_while_another_thread_trains():
     assert in_threads([train, fork])[1] == [0] * 5
 
 
+def test_a_fork_that_could_not_wait_leaves_the_lock_to_its_holder(monkeypatch):
+    monkeypatch.setattr(threads, "PATIENCE_SECONDS", 0.01)
+    pool = threads.Pool()
+    with pool._lock:  # a job that takes long
+        pool.before_fork()
+        pool.after_fork()
+        assert pool._lock.locked()
+    pool.before_fork()
+    assert pool._lock.locked()
+    in_threads([pool.after_fork])  # of another thread's fork
+    assert pool._lock.locked()
+    pool.after_fork()
+    assert not pool._lock.locked()
+
+
 EXIT = """
 import time, numpy as np, fastprop as fp
 X = np.zeros((512, 4), np.float32)
@@ -223,7 +239,9 @@ def test_a_script_that_trained_with_threads_ends_at_once(run_script):
 def no_variables(monkeypatch):
     for name in threads.VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    return monkeypatch
+    threads._quota.cache_clear()
+    yield monkeypatch
+    threads._quota.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -284,6 +302,21 @@ def test_control_groups(no_variables, files, n_processors, expected):
     no_variables.setattr(threads, "open", fake_open, raising=False)
     no_variables.setattr(threads, "_available", lambda: (n_processors, "a test"))
     assert threads.limit()[0] == expected
+    files = {}  # read once; variables and processors are asked each time
+    assert threads.limit()[0] == expected
+    no_variables.setattr(threads, "_available", lambda: (1, "a test"))
+    assert threads.limit()[0] == 1
+    no_variables.setenv("FASTPROP_NUM_THREADS", "7")
+    assert threads.limit()[0] == 7
+
+
+@pytest.mark.parametrize(
+    ("most", "expected"), [(1, (1,)), (2, (1, 2)), (3, (1, 2, 3)), (8, (1, 2, 4, 8)), (12, (1, 2, 4, 8, 12))]
+)
+def test_numbers_to_choose_from(no_variables, most, expected):
+    no_variables.setenv("FASTPROP_NUM_THREADS", str(most))
+    assert candidates(None) == expected
+    assert candidates(5) == (5,)
 
 
 BARE = """

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 import fastprop as fp
+from fastprop import engines, segments
+from fastprop.engine import Engine
 from fastprop.validation import held_out_rows
 
 QUIET = {"progress": False}
@@ -211,6 +213,64 @@ def test_a_fit_in_long_segments_is_the_same(monkeypatch):
     assert same(watched, nets[0])
 
 
+class Watchful:
+    """A rate of one's own that is told losses."""
+
+    def __call__(self, update):
+        return 0.01
+
+    def after_epoch(self, monitored):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("rate", "n_runs"),
+    [
+        (0.01, 1),
+        (fp.schedules.Cosine(0.01, 90), 1),
+        (fp.schedules.Warmup(fp.schedules.Step(0.01, 9, 0.5), 5), 1),
+        (lambda update: 0.01, 1),
+        (fp.schedules.Plateau(0.01), 30),
+        (fp.schedules.Warmup(fp.schedules.Plateau(0.01), 5), 30),
+        (fp.schedules.Warmup(Watchful(), 5), 30),
+        (Watchful(), 30),
+    ],
+)
+def test_only_rates_that_watch_stop_between_epochs(rate, n_runs, monkeypatch):
+    runs, of = [], segments.Segments.of
+    monkeypatch.setattr(segments.Segments, "of", lambda self, *args: runs.append(args) or of(self, *args))
+    network(optimizer=fp.SGD(rate)).fit(*regression(), epochs=30, batch_size=None, **QUIET)
+    assert len(runs) == n_runs
+
+
+def laid_out(n_rows, batch_size, accumulate=1, epochs=2, shuffle=True):
+    """The segments of a fit, without one."""
+    net = network(2).build(5)
+    job = net._job("train", *net._check_data(*regression(3)))
+    engine = Engine(job.plan, job.parameters, job.recipe, job.form, batch_size)
+    made = segments.Segments(engine, n_rows, None, None, batch_size, accumulate, shuffle, 0, 0)
+    return [segment for epoch in range(epochs) for segment in made.of(range(epoch, epoch + 1), 0.1)]
+
+
+def test_tables_do_not_grow_with_the_rows(monkeypatch):
+    monkeypatch.setattr(segments, "SEGMENT_ROWS", 70)
+    for n_rows in (100, 1000):
+        tables = laid_out(n_rows, 7)
+        assert max(len(t.rows) for t in tables) == 70
+        assert max(len(t.chunks) for t in tables) == 10
+        assert sum(len(t.rows) for t in tables) == 2 * n_rows
+    assert {len(t.chunks) for t in laid_out(300, 100)} == {1}  # an update is never cut
+
+
+@pytest.mark.parametrize("every", [1, 2, 3, 7, 1000])
+def test_the_next_step_of_a_callback(every):
+    (table,) = laid_out(100, 10, accumulate=3, epochs=1)  # updates of 3, 3, 3 and 1 chunks
+    hits = table.chunks["is_last"].astype(bool) & (table.chunks["count"] % every == 0)
+    for done in range(len(table.chunks)):
+        later = done + np.flatnonzero(hits[done:])
+        assert table.next_step(done, every) == (later[0] + 1 if len(later) else len(table.chunks))
+
+
 def test_shuffling_changes_every_epoch():
     X, y = regression(64)
     seen = []
@@ -275,6 +335,68 @@ def test_partial_fit():
     one.partial_fit(X, y, batch_size=16)
     other.fit(X, y, epochs=1, batch_size=16, shuffle=False, **QUIET)
     assert same(one, other)
+
+
+def test_an_update_of_partial_fit_whose_weights_are_zero_is_skipped():
+    X, y = regression()
+    net = network().build(5)
+    before = [p.copy() for pair in net.get_weights() for p in pair]
+    assert np.isnan(net.partial_fit(X, y, sample_weight=np.zeros(60)))
+    assert np.isnan(net.partial_fit(X, y, sample_weight=np.zeros(60), batch_size=7))
+    assert net._parameters.count == 0
+    for array, old in zip([p for pair in net.get_weights() for p in pair], before, strict=True):
+        np.testing.assert_array_equal(array, old)
+    some = np.repeat([0.0, 1.0, 0.0], 20)
+    twin = network()
+    assert net.partial_fit(X, y, some, batch_size=20) == twin.partial_fit(X[20:40], y[20:40])
+    assert same(net, twin)
+
+
+def test_calls_of_partial_fit_share_an_engine(monkeypatch):
+    """Whatever their number of rows; the bits are those of engines of their own."""
+    X, y = regression(200)
+    net, twin = network(), network()
+    for n in range(65, 128, 7):
+        net.partial_fit(X[:n], y[:n])
+    assert len(net._engines._idle) == 1
+    monkeypatch.setattr(engines, "next_power", lambda n: n)
+    for n in range(65, 128, 7):
+        twin.partial_fit(X[:n], y[:n])
+    assert same(net, twin)
+
+
+def test_a_batch_that_fits_a_chunk_goes_on_to_do_so(monkeypatch):
+    monkeypatch.setattr("fastprop.engine.MAX_ROWS", 96)
+    net = network().build(5)
+    limit = engines.chunk_limit(net._plan)
+    assert limit < 128
+    for n, expected in ((1, 1), (2, 2), (33, 64), (limit, limit), (limit + 1, 128), (200, 256)):
+        assert engines.batch_rows(net._plan, n, None) == engines.batch_rows(net._plan, n, n) == expected
+    assert engines.batch_rows(net._plan, 200, 33) == 33
+
+
+def test_only_the_oldest_engines_are_given_up():
+    X, y = regression()
+    net = network()
+    kinds = []
+    for size in range(2, 2 + engines.MAX_KINDS + 1):
+        net.partial_fit(X, y, batch_size=size)
+        kinds += [key for key in net._engines._idle if key not in kinds]
+    assert list(net._engines._idle) == kinds[1:]
+
+
+def test_one_update_copies_no_weights(monkeypatch):
+    X, y = regression()
+    net = network()
+    net.partial_fit(X, y)
+
+    def refuse(self):
+        raise AssertionError("a copy")
+
+    monkeypatch.setattr("fastprop.workspace.Parameters.snapshot", refuse)
+    net.partial_fit(X, y)
+    with pytest.raises(AssertionError, match="a copy"):
+        net.partial_fit(X, y, batch_size=30)
 
 
 def test_partial_fit_by_single_rows():
@@ -443,21 +565,40 @@ def test_early_stopping_needs_what_it_watches():
     assert naive.errors(net.get_weights(), before) == [0.0] * 6
 
 
-def test_validation_fraction_is_not_trained_on():
+@pytest.mark.parametrize("weights", [None, np.arange(200) % 4])
+@pytest.mark.parametrize("options", [{"shuffle": False}, {}, {"batch_size": None}, {"batch_size": 1}])
+def test_validation_fraction_is_not_trained_on(options, weights):
     X, _ = regression(200)
     labels = np.random.default_rng(0).choice(3, 200, p=[0.6, 0.3, 0.1])
     net, other = (network(3, "cross_entropy") for _ in range(2))
-    net.fit(X, labels, epochs=3, batch_size=20, shuffle=False, validation_fraction=0.2, **QUIET)
+    options = {"epochs": 3, "batch_size": 20, **options, **QUIET}
+    net.fit(X, labels, validation_fraction=0.2, sample_weight=weights, **options)
     held = held_out_rows(200, 0.2, labels, seed=0)
     assert len(held) == 40
     assert np.abs(np.bincount(labels[held], minlength=3) - 0.2 * np.bincount(labels, minlength=3)).max() <= 1
     train = np.setdiff1d(np.arange(200), held)
-    history = other.fit(
-        X[train], labels[train], epochs=3, batch_size=20, shuffle=False, X_val=X[held], y_val=labels[held], **QUIET
-    )
+    weights = None if weights is None else weights[train]
+    history = other.fit(X[train], labels[train], sample_weight=weights, X_val=X[held], y_val=labels[held], **options)
     assert same(net, other)
     assert net.history_["val_loss"] == history["val_loss"]
     assert not np.array_equal(held, held_out_rows(200, 0.2, labels, seed=1))
+
+
+def test_validation_fraction_copies_what_is_held_out_only(monkeypatch):
+    X, y = regression(200)
+    bound, bind = [], Engine.bind
+    monkeypatch.setattr(Engine, "bind", lambda self, X, *args: bound.append(X.array) or bind(self, X, *args))
+    network().fit(X, y, epochs=1, validation_fraction=0.2, **QUIET)
+    assert bound[0] is X
+    assert [len(a) for a in bound[1:]] == [40]
+
+
+def test_weights_that_are_zero_but_where_rows_are_held_out():
+    X, y = regression(200)
+    weights = np.zeros(200)
+    weights[held_out_rows(200, 0.2, None, seed=0)] = 1.0
+    with pytest.raises(ValueError, match="sample_weight must not be zero for all samples"):
+        network().fit(X, y, sample_weight=weights, validation_fraction=0.2, **QUIET)
 
 
 def test_divergence_restores_the_last_good_epoch():
