@@ -213,22 +213,20 @@ def test_a_fork_that_could_not_wait_leaves_the_lock_to_its_holder(monkeypatch):
 
 
 EXIT = """
-import time, numpy as np, fastprop as fp
+import atexit, sys, threading, numpy as np, fastprop as fp
 X = np.zeros((512, 4), np.float32)
 net = fp.Network([fp.Dense(48, activation="relu"), fp.Dense(2)], loss="cross_entropy", optimizer=fp.Adam(0.01))
 net.fit(X, np.arange(512) % 2, epochs=2, batch_size=100, n_threads=2, progress=False)
-import threading, atexit
-assert any(t.name.startswith("fastprop-") for t in threading.enumerate())
-start = time.perf_counter()
-import os, sys
+def workers():
+    return sum(t.name.startswith("fastprop-") for t in threading.enumerate())
+assert workers() == 1
 atexit._run_exitfuncs() if sys.argv[1:] else None
-print(time.perf_counter() - start)
+print(workers())
 """
 
 
-def test_a_script_that_trained_with_threads_ends_at_once(run_script):
-    seconds = float(run_script(EXIT, "measure", timeout=120))
-    assert seconds < 1.0
+def test_a_script_that_trained_with_threads_ends(run_script):
+    assert int(run_script(EXIT, "now", timeout=120)) == 0  # workers stop at exit
     run_script(EXIT, timeout=120)  # and by itself
 
 
