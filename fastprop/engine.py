@@ -20,6 +20,8 @@ from .workspace import Form, Parameters, Recipe, Workspace
 
 MAX_ROWS = 4096  # rows of a chunk at most: what bounds the memory of buffers
 CHUNK_FLOPS = 4e9  # work of a chunk at most, some 40 ms: how long Ctrl-C may have to wait
+CHUNK_SAMPLES = 256  # updates of one sample that a chunk holds at most
+CHUNK_UPDATES = 1e7  # weights that updates of one sample change in a chunk at most, some 5 ms
 BLOCK_BYTES = 1 << 19  # activations of a block of rows that stay in the cache from gather to backward
 
 
@@ -151,9 +153,11 @@ class Engine:
         self._alive["out"] = out
         self.steps["out"] = out.ctypes.data
 
-    def set_chunks(self, chunks: np.ndarray) -> None:
-        """The chunks that `run` counts in."""
+    def set_chunks(self, chunks: np.ndarray, rates: np.ndarray | None = None) -> None:
+        """The chunks that `run` counts in; per sample also the learning rate of each update."""
         self.chunks = chunks
+        self._alive["rates"] = rates
+        self.job[0]["rates"] = 0 if rates is None else rates.ctypes.data
         self.job[0]["chunks"], self.job[0]["done"] = chunks.ctypes.data, 0
 
     def prepare(self, first: int, last: int) -> int:
@@ -190,6 +194,11 @@ class Engine:
         """The chunk that comes next, after a run."""
         return int(self.job[0]["done"])
 
+    @property
+    def failed(self) -> int:
+        """Per sample: which one of chunk number `done` the status is about, if it is not OK."""
+        return int(self.job[0]["failed"])
+
 
 def can_be_online(plan: Plan, recipe: Recipe) -> bool:
     """Whether the per-sample kernels serve: dense layers only, no penalties and no clipping."""
@@ -202,6 +211,11 @@ def chunk_limit(plan: Plan) -> int:
     flops_of_row = 6 * sum(op.x.n * op.out.n for op in plan.operations if op.is_dense) + 1
     rows = min(MAX_ROWS, max(128, int(CHUNK_FLOPS / flops_of_row)))
     return max(1, rows // plan.shape.panel) * plan.shape.panel
+
+
+def samples_of_chunk(plan: Plan) -> int:
+    """Samples of a chunk at most where each makes an update."""
+    return max(1, min(CHUNK_SAMPLES, int(CHUNK_UPDATES / (plan.n_parameters + 1))))
 
 
 def chunks_of(updates: np.ndarray, n_rows: np.ndarray, limit: int) -> np.ndarray:

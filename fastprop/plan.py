@@ -66,6 +66,11 @@ class Operation:
         return self.kind == "dense"
 
     @property
+    def is_dot(self) -> bool:
+        """Whether W is a vector along the inputs: a dense layer of one unit."""
+        return self.is_dense and self.out.n == 1
+
+    @property
     def is_norm(self) -> bool:
         return self.kind in ("batch_norm", "layer_norm")
 
@@ -180,8 +185,8 @@ class Plan:
         if isinstance(activation, Softmax) or (self.linear_output and layer is self.layers[-1]):  # the loss applies it
             activation = IDENTITY
         out = self._value(layer.units, activation=activation)
-        w_stride = shape.pad(x.n) * shape.panel
-        n_weights = math.ceil(layer.units / shape.panel) * w_stride
+        w_stride = 0 if layer.units == 1 else shape.pad(x.n) * shape.panel
+        n_weights = math.ceil(layer.units / shape.panel) * w_stride or shape.pad(x.n)
         n_biases = math.ceil(layer.units / shape.panel) * shape.panel
         self._operation(
             "dense", x, out, layer=layer, name=name, w=self._reserve(n_weights), n_weights=n_weights, w_stride=w_stride,
@@ -215,7 +220,9 @@ class Plan:
 
     def pack(self, op: Operation, row: np.ndarray, W: np.ndarray, b: np.ndarray | None) -> None:
         """Write W (n_in, n_out), or gamma, and b, or beta, of `op` into a parameter vector. Pads stay zero."""
-        if op.is_dense:
+        if op.is_dot:
+            row[op.w : op.w + op.x.n] = W[:, 0]
+        elif op.is_dense:
             panels = self._panels(op, row)
             for j in range(len(panels)):
                 part = W[:, j * self.shape.panel : (j + 1) * self.shape.panel]
@@ -230,6 +237,8 @@ class Plan:
         b = row[op.b : op.b + op.out.n].copy() if op.has_bias else None
         if not op.is_dense:
             return row[op.w : op.w + op.out.n].copy(), b
+        if op.is_dot:
+            return row[op.w : op.w + op.x.n, None].copy(), b
         panels = self._panels(op, row)[:, : op.x.n]
         W = panels.transpose(1, 0, 2).reshape(op.x.n, -1)[:, : op.out.n]
         return W.copy(), b  # ascontiguousarray would give a view where there is one panel, or one input

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .kernels import dense, gather, loss_rows, norm, online, rowwise, sparse, update
+from .kernels import dense, dot, gather, loss_rows, norm, online, online_loss, rowwise, sparse, update
 from .kernels.activations import Identity
 from .kernels.jit import Kernel
 from .plan import IDENTITY, Operation, Plan, Value
@@ -91,21 +91,29 @@ class Programs:
     # ---- one sample an update -------------------------------------------------------------------------------------
 
     def _make_online(self) -> None:
-        plan, w, panel = self.plan, self.workspace, self.plan.shape.panel
-        x, out, last = plan.values[0], plan.output, plan.operations[-1]
-        outputs, errors = w.buffer(out.n), w.buffer(out.n)
-        self._call(online.gather_row, w.extra(GATHER_X, source=0, a=w.a[0], a_stride=1, n_out=x.n))
-        self._call(online.gather_row, w.extra(GATHER_Y, source=1, a=w.y, a_stride=panel, n_out=w.form.n_targets))
-        self._call(gather.sample_weights, w.extra(GATHER_WEIGHTS, source=2, a=w.weights, n_out=1))
+        plan, w = self.plan, self.workspace
+        self._call(online.gather_row, w.extra(GATHER_X, source=0, a=w.a[0], n_out=plan.n_features))
+        self._call(online.gather_row, w.extra(GATHER_Y, source=1, a=w.y, n_out=w.form.n_targets))
         for op in plan.operations:
-            self._call(online.row_forward, op.index, type(op.out.activation))
-        self._call(online.spread, w.extra(OUTPUT, x=w.a[-1], a=outputs, n_in=out.n))
-        self._loss(outputs, errors)
-        self._call(online.collect, w.backward(last, e_x=errors), type(out.activation))
+            forward = online.row_dot_forward if op.is_dot else online.row_forward
+            self._call(forward, op.index, type(op.out.activation))
+        self._row_loss()
         self._program = self.weights
         for op in reversed(plan.operations):
             w.operations[op.index]["constants_below"] = w.floats(op.x.activation)
-            self._call(online.row_backward, op.index, type(op.x.activation), type(self.recipe.rule), units=1)
+            backward = online.row_dot_backward if op.is_dot else online.row_backward
+            self._call(backward, op.index, type(op.x.activation), type(self.recipe.rule))
+
+    def _row_loss(self) -> None:
+        out, loss, w = self.plan.output, self.recipe.loss, self.workspace
+        operation = w.extra(
+            LOSS, x=w.a[-1], x_z=w.z[-1], e_x=w.e[-1], a=w.y, constants_below=w.floats(out.activation),
+            coefficients=w.vector(self.recipe.coefficients), **self._loss_fields(),
+        )  # fmt: skip
+        if loss.across_outputs:
+            self._call(online_loss.row_cross_entropy, operation, type(out.activation))
+        else:
+            self._call(online_loss.row_loss, operation, type(out.activation), type(loss))
 
     # ---- rows -----------------------------------------------------------------------------------------------------
 
@@ -121,8 +129,10 @@ class Programs:
 
     def _forward(self, op: Operation) -> None:
         if op.is_dense:
-            forward = sparse.sparse_forward if self.workspace.reads_sparse(op) else dense.dense_forward
-            self._call(forward, op.index, type(op.out.activation))
+            of_many, of_one = (dense.dense_forward, dot.dot_forward)
+            if self.workspace.reads_sparse(op):
+                of_many, of_one = (sparse.sparse_forward, sparse.sparse_dot_forward)
+            self._call(of_one if op.is_dot else of_many, op.index, type(op.out.activation))
         elif op.kind == "batch_norm":
             self._call(norm.batch_norm_forward, op.index, units=op.out.n, sync=True)
             self._wait()
@@ -136,17 +146,26 @@ class Programs:
     def _loss(self, x: int, e_x: int) -> None:
         """The loss of the outputs in the panels at x; it writes their errors to e_x."""
         out, loss, w = self.plan.output, self.recipe.loss, self.workspace
-        first_class = 2 if out.n == 1 else 1  # one output answers whether a row is of class 1
         operation = w.extra(
-            LOSS, n_in=out.n, x=x, x_stride=w.stride(out.n), e_x=e_x, a=w.y, a_stride=w.stride(w.form.n_targets),
-            w=w.weights, constants=w.floats(loss), coefficients=w.floats(self.recipe.coefficients),
-            labels=first_class if w.form.labels else 0, target_low=loss.target_low,
-            rate=getattr(loss, "label_smoothing", 0.0),
+            LOSS, x=x, x_stride=w.stride(out.n), e_x=e_x, a=w.y, a_stride=w.stride(w.form.n_targets), w=w.weights,
+            coefficients=w.floats(self.recipe.coefficients), **self._loss_fields(),
         )  # fmt: skip
         if loss.across_outputs:
             self._call(loss_rows.cross_entropy, operation)
         else:
             self._call(loss_rows.elementwise_loss, operation, type(loss))
+
+    def _loss_fields(self) -> dict[str, Any]:
+        """What the loss of a batch and that of a sample are both told."""
+        n, loss, w = self.plan.output.n, self.recipe.loss, self.workspace
+        first_class = 2 if n == 1 else 1  # one output answers whether a row is of class 1
+        return {
+            "n_in": n,
+            "constants": w.floats(loss),
+            "labels": first_class if w.form.labels else 0,
+            "target_low": loss.target_low,
+            "rate": getattr(loss, "label_smoothing", 0.0),
+        }
 
     def _differentiate(self, value: Value) -> None:
         """Make the error of a value the error of its z, where an activation made it."""
@@ -158,7 +177,7 @@ class Programs:
         """Errors, last operation first. The last to write the error of a value multiplies it with act'."""
         has_error: set[int] = set()
         for op in reversed(self.plan.operations):
-            if op.is_dense and not self.workspace.operations[op.index]["by_lanes"]:
+            if self.workspace.operations[op.index]["t"]:
                 self._call(dense.transpose_error, op.index)
             target = op.x if op.skip is None else op.skip
             if target.is_input and op.skip is None:
@@ -172,7 +191,7 @@ class Programs:
         if op.is_dense:
             activation = op.x.activation if is_complete else IDENTITY
             index = self.workspace.backward(op, constants=self.workspace.floats(activation))
-            self._call(dense.dense_backward, index, type(activation))
+            self._call(dot.dot_backward if op.is_dot else dense.dense_backward, index, type(activation))
             return
         if op.kind == "batch_norm":
             self._call(norm.batch_norm_backward, op.index, units=op.out.n, sync=True)
@@ -195,7 +214,12 @@ class Programs:
         for op in reversed(self.plan.parametric):
             runs = math.ceil(op.out.n / shape.lanes)
             if self.workspace.reads_sparse(op):
-                self._call(sparse.sparse_gradient, op.index, units=math.ceil(op.out.n / shape.panel))
+                gradient = sparse.sparse_dot_gradient if op.is_dot else sparse.sparse_gradient
+                self._call(gradient, op.index, units=math.ceil(op.out.n / shape.panel))
+            elif op.is_dot:
+                units = math.ceil(op.x.n / shape.lanes) + op.has_bias
+                self._reserve_units(op, units)
+                self._call(dot.dot_update, op.index, *classes, units=units)
             elif op.is_dense:
                 tiles = op.n_weights // op.w_stride * math.ceil(op.x.n / shape.rows)
                 units = tiles + (runs if op.has_bias else 0)

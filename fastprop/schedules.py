@@ -301,9 +301,8 @@ def tabulate(schedule: Rate, first: int, n: int) -> Floats:
     """
     t = np.arange(first, first + n, dtype=np.float64)
     rates = _rates_at(schedule, t)
-    bad = ~(np.isfinite(rates) & (rates >= 0))
-    if bad.any():
-        i = int(np.argmax(bad))
+    if n and not (rates.min() >= 0 and rates.max() < math.inf):  # two passes: they count in per-sample training
+        i = int(np.argmin(np.isfinite(rates) & (rates >= 0)))
         raise ValueError(f"the learning rate of update {first + i} must be finite and >= 0, got {rates[i]:g}")
     return rates
 

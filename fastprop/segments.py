@@ -6,8 +6,10 @@ Only one update is never cut: its row numbers are in memory.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -29,28 +31,42 @@ class Segment:
     chunks : ndarray of records.CHUNK
     epochs : ndarray of int
         The epoch of each chunk; does not decrease.
-    ends : ndarray of int
-        Of each update the chunk after its last.
     weights : ndarray of float64
-        The sum of the sample weights of each chunk's update.
+        The sum of the sample weights of each chunk's update; per sample, of the chunk.
     rows : ndarray of int64 or None
         Row numbers that chunks count in.
     closes : range
         The epochs that end with this segment.
+    rates : ndarray of float64, or None
+        Per sample: the learning rate of each row's update.
     """
 
     chunks: np.ndarray
     epochs: np.ndarray
-    ends: np.ndarray
     weights: np.ndarray
     rows: np.ndarray | None
     closes: range
+    rates: np.ndarray | None = None
+
+    @functools.cached_property
+    def _counts(self) -> np.ndarray:
+        """The count of updates after each chunk."""
+        return np.ascontiguousarray(self.chunks["count"])
+
+    def update_of(self, at: int, sample: int = 0) -> Any:
+        """Chunk number `at`; per sample, as it would be if it held nothing but this one of its samples."""
+        chunk = self.chunks[at].copy()
+        if self.rates is not None:
+            chunk["count"] += sample + 1 - chunk["n_rows"]
+            chunk["first"] += sample
+            chunk["position"] += sample
+            chunk["n_rows"], chunk["lr"] = 1, self.rates[chunk["position"]]
+        return chunk
 
     def next_step(self, done: int, every: int) -> int:
         """The chunk after the next update, from chunk `done` on, whose count is a multiple of `every`."""
-        first, count = int(self.chunks["count"][0]), int(self.chunks["count"][done])
-        update = -(-count // every) * every - first
-        return int(self.ends[update]) if update < len(self.ends) else len(self.chunks)
+        count = -(-int(self._counts[done]) // every) * every
+        return int(np.searchsorted(self._counts, count, side="right"))
 
     def share(self, last: int) -> float:
         """Which part of the epoch of chunk last - 1 is done after it, as far as it lies in this segment."""
@@ -134,9 +150,7 @@ class Segments:
         parts = np.maximum(1, -(-sizes // self.limit))
         closes = epochs if first + n_updates == self.updates_of_epoch else range(0)
         chunks = chunks_of(updates, sizes, self.limit)
-        return Segment(
-            chunks, np.repeat(epoch_of, parts), np.cumsum(parts), np.repeat(sums, parts), self._in_data(rows), closes
-        )
+        return Segment(chunks, np.repeat(epoch_of, parts), np.repeat(sums, parts), self._in_data(rows), closes)
 
     def _in_data(self, rows: np.ndarray | None) -> np.ndarray | None:
         """Row numbers of the data for numbers of our rows; None means all in order."""

@@ -21,6 +21,7 @@ from .errors import DivergenceError
 from .failures import bad_row_message, divergence_message
 from .kernels import records
 from .pace import TRIAL_SECONDS, ThreadChooser, candidates
+from .samples import Samples
 from .schedules import watches
 from .segments import Segment, Segments
 from .threads import pool
@@ -45,6 +46,11 @@ class Settings:
     early_stopping: EarlyStopping | None = None
     callbacks: tuple[Any, ...] = ()
     counts: bool = True  # whether epochs enter the network's history: not those of partial_fit
+
+
+def steps_between(callback: Any) -> int:
+    """The updates from one call of a step callback to the next."""
+    return int(getattr(callback, "every", 1))
 
 
 @dataclass
@@ -83,8 +89,25 @@ class Trainer:
     ) -> None:
         self.net, self.engine, self.settings = net, engine, settings
         self.validate, self.progress = validate, progress
-        self.segments = Segments(
-            engine,
+        self.step_callbacks = [c for c in settings.callbacks if hasattr(c, "on_step")]
+        self.epoch_callbacks = [c for c in settings.callbacks if hasattr(c, "on_epoch_end")]
+        self.segments = self._lay_out(rows)
+        self.history: dict[str, list[float]] = {"loss": [], "lr": [], "time": []}
+        n_threads = 1 if engine.is_online else settings.n_threads
+        self.chooser = engine.choosers.setdefault(n_threads, ThreadChooser(candidates(n_threads)))
+        self.seconds_a_chunk = 0.0
+        self.watch: Watch | None = settings.early_stopping.start() if settings.early_stopping else None
+        self.best: tuple[np.ndarray, np.ndarray] | None = None
+        self.n_closed = 0  # complete epochs of this fit
+        self.booked = engine.done  # chunks of the segment whose losses are in `sums`
+        self.stopped = False
+        self.started = time.perf_counter()
+
+    def _lay_out(self, rows: Rows) -> Segments:
+        """The tables of this fit."""
+        settings = self.settings
+        table = (
+            self.engine,
             rows.n_used,
             rows.weights_used,
             rows.numbers,
@@ -92,19 +115,11 @@ class Trainer:
             settings.accumulate,
             settings.shuffle,
             settings.seed,
-            first_epoch=net.epochs_done,
+            self.net.epochs_done,
         )
-        self.history: dict[str, list[float]] = {"loss": [], "lr": [], "time": []}
-        self.chooser = engine.choosers.setdefault(settings.n_threads, ThreadChooser(candidates(settings.n_threads)))
-        self.seconds_a_chunk = 0.0
-        self.watch: Watch | None = settings.early_stopping.start() if settings.early_stopping else None
-        self.best: tuple[np.ndarray, np.ndarray] | None = None
-        self.step_callbacks = [c for c in settings.callbacks if hasattr(c, "on_step")]
-        self.epoch_callbacks = [c for c in settings.callbacks if hasattr(c, "on_epoch_end")]
-        self.n_closed = 0  # complete epochs of this fit
-        self.booked = engine.done  # chunks of the segment whose losses are in `sums`
-        self.stopped = False
-        self.started = time.perf_counter()
+        if self.engine.is_online:
+            return Samples(map(steps_between, self.step_callbacks), *table)
+        return Segments(*table)
 
     # ---- epochs ---------------------------------------------------------------------------------------------------
 
@@ -181,7 +196,7 @@ class Trainer:
     def _take(self, segment: Segment) -> None:
         """Make `segment` the one that slices are of."""
         self.engine.set_rows(segment.rows)
-        self.engine.set_chunks(segment.chunks)
+        self.engine.set_chunks(segment.chunks, segment.rates)
         self.segment, self.booked = segment, 0
 
     def _run_slice(self, first: int, last: int) -> None:
@@ -194,7 +209,7 @@ class Trainer:
 
     def _slice_end(self, done: int) -> int:
         """Where the next slice ends: after SLICE_SECONDS, or where a step callback wants to look."""
-        steps = [self.segment.next_step(done, getattr(c, "every", 1)) for c in self.step_callbacks]
+        steps = [self.segment.next_step(done, steps_between(c)) for c in self.step_callbacks]
         return min(len(self.segment.chunks), done + self._slice_chunks(), *steps)
 
     def _slice_chunks(self) -> int:
@@ -238,7 +253,7 @@ class Trainer:
     def _call_step_callbacks(self, chunk: Any) -> None:
         step = int(chunk["count"]) - 1
         for callback in self.step_callbacks:
-            if (step + 1) % getattr(callback, "every", 1) == 0:
+            if (step + 1) % steps_between(callback) == 0:
                 logs = {"loss": float(chunk["loss"] + chunk["penalty"]), "lr": float(chunk["lr"])}
                 self.stopped |= callback.on_step(self.net, step, logs) is True
 
@@ -304,12 +319,12 @@ class Trainer:
 
     def _fail(self, status: int, at: int) -> None:
         """Report bad input or divergence that chunk number `at` met."""
-        chunk, epoch = self.segment.chunks[at], int(self.segment.epochs[at])
+        chunk, epoch = self.segment.update_of(at, self.engine.failed), int(self.segment.epochs[at])
         if status == records.BAD_INPUT:
             message = bad_row_message(self.engine, self.segment.rows, chunk)
             self._go_back(self.marks[-1].epoch)
             raise ValueError(message)
-        first = self.segment.chunks[np.searchsorted(self.segment.epochs, epoch)]
+        first = self.segment.update_of(int(np.searchsorted(self.segment.epochs, epoch)))
         begins = self.segment is self.marks[-1].segment and chunk["count"] == first["count"]
         self._diverged(epoch, chunk, "loss", bad_epoch=epoch - 1 if begins else epoch)
 

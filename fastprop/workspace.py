@@ -6,7 +6,7 @@ Buffers live as long as the workspace; records hold their addresses.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -137,6 +137,12 @@ class Workspace:
         """The address of float64 numbers; a pad follows, for components without fields."""
         return self.keep(np.array([*values, 0.0], np.float64))
 
+    def vector(self, values: Sequence[float]) -> int:
+        """The address of numbers in the plan's dtype, with zeros behind up to whole registers."""
+        array = aligned(self.plan.shape.pad(len(values)), self.plan.dtype)
+        array[: len(values)] = values
+        return self.keep(array)
+
     def buffer(self, n_features: int) -> int:
         """The address of panels of `n_features` for the samples of a chunk."""
         return self.array(self.n_panels * self.stride(n_features))
@@ -190,6 +196,8 @@ class Workspace:
     def _describe_gradient(self, op: Operation, record: Any) -> None:
         shape = self.plan.shape
         record["decays"] = 1
+        if op.is_dot:
+            return
         record["by_lanes"] = min(op.x.n, op.out.n) <= shape.lanes and not self.reads_sparse(op)
         if self.recipe.trains and not record["by_lanes"]:
             record["t_stride"] = self.n_panels * shape.panel**2

@@ -39,6 +39,7 @@ from .simd import Spec
 OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract", "nsz"}, "_nrt": False}
 INNER: dict[str, Any] = {**OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # called by kernels only
 inner = numba.njit(**INNER)  # a function that kernels call
+forced = numba.njit(**INNER, forceinline=True)  # the same, without a call: registers as arguments would go by memory
 
 compiled: list[str] = []  # what this process had to compile, for reports and tests
 

@@ -1,26 +1,29 @@
 """Training sample by sample: vectors instead of panels of samples, and one pass over each weight matrix.
 
-Activations and errors are contiguous vectors; weights stay in their panels, whose columns lie on the lanes here. Only
-the loss sees its usual layout: the outputs are spread to lane 0 of a panel and its errors are collected again.
+    gather_row     a row of X, or of y, as a vector
+    row_forward    a = act(x W + b)
+    row_backward   (W delta) * act'(x) with the old W, and the update of W and b, in one pass over W
+
+Activations and errors are contiguous vectors, their pads zero; weights stay in their panels, whose columns lie on the
+lanes here. Each kernel is called once a sample with the number of its row and of one further on, to prefetch: what does
+not change is read in a few loads, since a network of 2-16-1 has 0.1 us for all of its calls.
 """
 
 from __future__ import annotations
 
-from numba.core import types
 from numba.extending import intrinsic
 
-from .gather import cast_row, row_number
-from .jit import component, keeps_z, kernel
+from .gather import cast_row
+from .jit import component, forced, keeps_z, kernel
 from .records import source_at
 from .simd import (
     I64,
     Vec,
-    broadcast,
-    constant,
+    first_lanes,
     fma,
-    fmuladd,
     hsum,
     index_pointer,
+    is_any,
     itemsize_of,
     lane_sums,
     lanes_of,
@@ -30,38 +33,111 @@ from .simd import (
     offset,
     panel_of,
     pointer,
+    prefetch,
+    select,
     splat,
     store,
 )
-from .tile import ceil_div, loop, shape_of
-from .update import apply_rule, clean, load_slots, store_slots
+from .tile import shape_of
+from .update import load_slots, store_slots
 
-CHAINS = 4  # independent sums, or the latency of the multiply-add (4 cycles) would be all there is
+LINE = 64  # bytes of a cache line
+ROWS = 4  # rows of W that are taken together: one load of delta for four, and room for a rule's numbers in 16 registers
 
 
-@intrinsic
-def row_product(typingctx, x, w, n_in):
-    """One register of the sum over k < n_in of x[k] w[k * panel + lanes], in groups of 4: zeros follow x and w."""
-    dtype, shape = x.dtype, shape_of(x)
+@kernel
+def gather_row(spec, op, step, row, ahead):
+    """Row `row` of source op.source as a vector, for which row `ahead` is prefetched. Writes op.a.
 
-    def codegen(context, builder, sig, args):
-        x_, w_, n = args
+    Raises step.bad_input if there is a NaN or an infinity in X; y was checked before.
+    """
+    L, size = lanes_of(spec), itemsize_of(spec)
+    source, n = source_at(step.sources, op.source), op.n_out
+    code, stride, base, row_stride = source.code, source.column_stride, source.address, source.row_stride
+    address, out, bad = base + row * row_stride, pointer(spec, op.a), splat(spec, 0.0)
+    if stride <= 8:  # what lies together
+        at = base + ahead * row_stride
+        for k in range(0, n * stride, LINE):
+            prefetch(at + k)
+        prefetch(at + n * stride - 1)
+    if code == (0 if size == 4 else 1) and stride == size:
+        x, n_whole = pointer(spec, address), n // L * L
+        for k in range(0, n_whole, L):
+            v = load(x, k)
+            store(out, k, v)
+            bad = fma(v, splat(spec, 0.0), bad)
+        if n_whole < n:
+            v = load_first(x, n_whole, n - n_whole)
+            store(out, n_whole, v)
+            bad = fma(v, splat(spec, 0.0), bad)
+    else:
+        cast_row(spec, code, address, stride, n, out)
+        for k in range(0, n if op.source == 0 else 0, L):
+            bad = fma(load(out, k), splat(spec, 0.0), bad)
+    if is_any(bad != 0.0):  # NaN
+        index_pointer(step.bad_input)[0] = 1
 
-        def body(i, acc):
-            k = builder.mul(i, I64(CHAINS))
-            xs, ws = builder.gep(x_, [k]), builder.gep(w_, [builder.mul(k, I64(shape.panel))])
-            sums = []
-            for u, a in enumerate(acc):
-                value = broadcast(builder, builder.load(builder.gep(xs, [I64(u)])), shape.lanes)
-                sums.append(
-                    fmuladd(builder, dtype, value, load_at(builder, builder.gep(ws, [I64(u * shape.panel)]), dtype), a)
-                )
-            return sums
 
-        a, b, c, d = loop(builder, ceil_div(builder, n, CHAINS), [constant(dtype, 0)] * CHAINS, body)
-        return builder.fadd(builder.fadd(a, b), builder.fadd(c, d))
+@forced
+def register_of(spec, o, w_stride):
+    """Where outputs o..o + lanes lie in the panels of W: row 0, in elements."""
+    return o // panel_of(spec) * w_stride + o % panel_of(spec)
 
-    return Vec(dtype)(x, w, types.int64), codegen
+
+@forced
+def finish_row(spec, act, a, z, o, n_out, value):
+    """a = act(value) for outputs o.. of n_out. Writes a, and z where the derivative needs it; pads of a become 0."""
+    if keeps_z(spec):
+        store(z, o, value)
+    store(a, o, select(first_lanes(spec, n_out - o), act.value(value), 0.0))
+
+
+@kernel
+def row_forward(spec, op, step, row, ahead):
+    """a = act(x W + b) for one sample. Writes op.a, and op.z where the derivative needs z.
+
+    Four registers of outputs at a time, each with two sums, keep the multiply-adds busy; the last ones have four.
+    """
+    L, P = lanes_of(spec), panel_of(spec)
+    act = component(spec, 0, op.constants)
+    x, w, b, a = pointer(spec, op.x), pointer(spec, op.w), pointer(spec, op.b), pointer(spec, op.a)
+    z = pointer(spec, op.z if keeps_z(spec) else op.a)
+    n_in, n_out, w_stride = op.n_in, op.n_out, op.w_stride
+    zero, o = splat(spec, 0.0), 0
+    while o + 3 * L < n_out:
+        w0, w1 = offset(w, register_of(spec, o, w_stride)), offset(w, register_of(spec, o + L, w_stride))
+        w2, w3 = offset(w, register_of(spec, o + 2 * L, w_stride)), offset(w, register_of(spec, o + 3 * L, w_stride))
+        s0, s1, s2, s3 = load(b, o), load(b, o + L), load(b, o + 2 * L), load(b, o + 3 * L)
+        t0, t1, t2, t3 = zero, zero, zero, zero
+        for k in range(0, n_in, 2):  # zeros follow x and w
+            u, v, i, j = splat(spec, x[k]), splat(spec, x[k + 1]), k * P, k * P + P
+            s0, s1, s2, s3 = (
+                fma(u, load(w0, i), s0),
+                fma(u, load(w1, i), s1),
+                fma(u, load(w2, i), s2),
+                fma(u, load(w3, i), s3),
+            )
+            t0, t1, t2, t3 = (
+                fma(v, load(w0, j), t0),
+                fma(v, load(w1, j), t1),
+                fma(v, load(w2, j), t2),
+                fma(v, load(w3, j), t3),
+            )
+        finish_row(spec, act, a, z, o, n_out, s0 + t0)
+        finish_row(spec, act, a, z, o + L, n_out, s1 + t1)
+        finish_row(spec, act, a, z, o + 2 * L, n_out, s2 + t2)
+        finish_row(spec, act, a, z, o + 3 * L, n_out, s3 + t3)
+        o += 4 * L
+    while o < n_out:
+        w0 = offset(w, register_of(spec, o, w_stride))
+        s0, s1, s2, s3 = load(b, o), zero, zero, zero
+        for k in range(0, n_in, 4):
+            i = k * P
+            s0, s1 = fma(splat(spec, x[k]), load(w0, i), s0), fma(splat(spec, x[k + 1]), load(w0, i + P), s1)
+            s2 = fma(splat(spec, x[k + 2]), load(w0, i + 2 * P), s2)
+            s3 = fma(splat(spec, x[k + 3]), load(w0, i + 3 * P), s3)
+        finish_row(spec, act, a, z, o, n_out, (s0 + s1) + (s2 + s3))
+        o += L
 
 
 @intrinsic
@@ -76,116 +152,91 @@ def sums_of_rows(typingctx, p):
     return Vec(dtype)(p), codegen
 
 
-@kernel
-def gather_row(spec, op, step, first, last):
-    """One row of source op.source as a vector with element stride op.a_stride. Writes op.a.
-
-    Raises step.bad_input if there is a NaN or an infinity.
-    """
-    L, size = lanes_of(spec), itemsize_of(spec)
-    source, n, stride = source_at(step.sources, op.source), op.n_out, op.a_stride
-    address = source.address + row_number(step, 0) * source.row_stride
-    out = pointer(spec, op.a)
-    bad = splat(spec, 0.0)
-    if stride == 1:
-        if source.code == (0 if size == 4 else 1) and source.column_stride == size:
-            x = pointer(spec, address)
-            n_whole = n // L * L
-            for k in range(0, n_whole, L):
-                v = load(x, k)
-                store(out, k, v)
-                bad = fma(v, splat(spec, 0.0), bad)
-            if n_whole < n:
-                v = load_first(x, n_whole, n - n_whole)
-                store(out, n_whole, v)
-                bad = fma(v, splat(spec, 0.0), bad)
-        else:
-            cast_row(spec, source.code, address, source.column_stride, n, out)
-            for k in range(0, n, L):
-                bad = fma(load(out, k), splat(spec, 0.0), bad)
-        if hsum(bad) != 0.0:  # NaN
-            index_pointer(step.bad_input)[0] = 1
-    else:  # targets, which were checked before
-        for k in range(n):
-            cast_row(
-                spec, source.code, address + k * source.column_stride, source.column_stride, 1, offset(out, k * stride)
-            )
+@forced
+def apply_rule_at(spec, rule, lr, clock, row_stride, w, at, gradient, valid):
+    """The rule on w[at : at + lanes]; returns the old ones. Writes w, 0 where not `valid`, and its slots."""
+    old = load(w, at)
+    new, slots = rule.update(old, gradient, load_slots(spec, w, row_stride, at), lr, clock)
+    store(w, at, select(valid, new, 0.0))
+    store_slots(spec, w, row_stride, at, slots)
+    return old
 
 
 @kernel
-def row_forward(spec, op, step, first, last):
-    """a = act(x W + b) for one sample. Writes op.a, and op.z where the derivative needs z."""
-    L, P = lanes_of(spec), panel_of(spec)
-    act = component(spec, 0, op.constants)
-    x, w, b, a = pointer(spec, op.x), pointer(spec, op.w), pointer(spec, op.b), pointer(spec, op.a)
-    z = pointer(spec, op.z if keeps_z(spec) else op.a)
-    n_in, n_out, w_stride = op.n_in, op.n_out, op.w_stride
-    for o in range(0, n_out, L):
-        value = row_product(x, offset(w, o // P * w_stride + o % P), n_in) + load(b, o)
-        if keeps_z(spec):
-            store(z, o, value)
-        store(a, o, act.value(value))
-    for o in range(n_out, (n_out + L - 1) // L * L):  # pads: the next layer's pad weights must not learn
-        a[o] = 0.0
-
-
-@kernel
-def spread(spec, op, step, first, last):
-    """Outputs to lane 0 of the loss's panel. Writes op.a."""
-    x, a, P = pointer(spec, op.x), pointer(spec, op.a), panel_of(spec)
-    for o in range(op.n_in):
-        a[o * P] = x[o]
-
-
-@kernel
-def collect(spec, op, step, first, last):
-    """Errors from lane 0 of the loss's panel, times act' of the output. Writes op.e_a."""
-    L, P = lanes_of(spec), panel_of(spec)
-    act = component(spec, 0, op.constants)
-    e, e_a, a = pointer(spec, op.e_x), pointer(spec, op.e_a), pointer(spec, op.a)
-    z = pointer(spec, op.z if keeps_z(spec) else op.a)
-    n_out = op.n_out
-    for o in range(n_out):
-        e_a[o] = e[o * P]
-    for o in range(0, n_out, L):
-        store(e_a, o, load(e_a, o) * act.derivative(load(z, o), load(a, o)))
-
-
-@kernel
-def row_backward(spec, op, step, first, last):
+def row_backward(spec, op, step, row, ahead):
     """Error of the input, (W delta) * act'(x) with the old W, and the update of W and b, in one pass over W.
 
-    act (class 0) is the activation that made x; the rule is class 1. Writes op.e_x, op.w, op.b and their state. `lanes`
-    rows of W are taken together: their products with delta are summed over the lanes at once.
+    act (class 0) is the activation that made x; the rule is class 1. Writes op.e_x, op.w, op.b and their state.
     """
     L, P = lanes_of(spec), panel_of(spec)
+    S = max(L, ROWS)
     act, rule = component(spec, 0, op.constants_below), component(spec, 1, step.rule_constants)
     clock, lr, row_stride = rule.clock(float(step.count)), step.lr, step.row_stride
     x, w, e_a = pointer(spec, op.x), pointer(spec, op.w), pointer(spec, op.e_a)
     n_in, n_out, w_stride = op.n_in, op.n_out, op.w_stride
-    asks, products = op.e_x != 0, pointer(spec, step.scratch)
-    for k in range(0, n_in, L):
-        n_rows = min(L, n_in - k)
-        for i in range(n_rows):
-            value, along = splat(spec, x[k + i]), splat(spec, 0.0)
+    asks, products, zero = op.e_x != 0, pointer(spec, step.scratch), splat(spec, 0.0)
+    for k in range(0, n_in, S):
+        end = min(k + S, n_in)
+        for i in range(k, end, ROWS):  # rows beyond the last are pads
+            x0, x1, x2, x3 = splat(spec, x[i]), splat(spec, x[i + 1]), splat(spec, x[i + 2]), splat(spec, x[i + 3])
+            s0, s1, s2, s3 = zero, zero, zero, zero
             for o in range(0, n_out, L):
-                at = o // P * w_stride + (k + i) * P + o % P
-                delta, old = load(e_a, o), load(w, at)
-                along = fma(old, delta, along)
-                new, slots = rule.update(old, value * delta, load_slots(spec, w, row_stride, at), lr, clock)
-                store(w, at, new)
-                store_slots(spec, w, row_stride, at, slots)
-            if n_out % L:
-                at = (n_out - 1) // P * w_stride + (k + i) * P + (n_out - 1) // L * L % P
-                clean(spec, offset(w, at), n_out % L, L)
-            if asks:
-                store(products, i * L, along)
+                at, delta, valid = register_of(spec, o, w_stride) + i * P, load(e_a, o), first_lanes(spec, n_out - o)
+                w0 = apply_rule_at(spec, rule, lr, clock, row_stride, w, at, x0 * delta, valid)
+                w1 = apply_rule_at(spec, rule, lr, clock, row_stride, w, at + P, x1 * delta, valid)
+                w2 = apply_rule_at(spec, rule, lr, clock, row_stride, w, at + 2 * P, x2 * delta, valid)
+                w3 = apply_rule_at(spec, rule, lr, clock, row_stride, w, at + 3 * P, x3 * delta, valid)
+                s0, s1, s2, s3 = fma(w0, delta, s0), fma(w1, delta, s1), fma(w2, delta, s2), fma(w3, delta, s3)
+            q = (i - k) * L
+            store(products, q, s0)
+            store(products, q + L, s1)
+            store(products, q + 2 * L, s2)
+            store(products, q + 3 * L, s3)
         if asks:
-            for i in range(n_rows, L):
-                store(products, i * L, splat(spec, 0.0))
-            z = pointer(spec, op.x_z if keeps_z(spec) else op.x)
-            store(pointer(spec, op.e_x), k, sums_of_rows(products) * act.derivative(load(z, k), load(x, k)))
+            for q in range((end - k + ROWS - 1) // ROWS * ROWS * L, S * L, L):
+                store(products, q, zero)
+            z, e_x = pointer(spec, op.x_z if keeps_z(spec) else op.x), pointer(spec, op.e_x)
+            for i in range(k, k + S, L):
+                e = sums_of_rows(offset(products, (i - k) * L)) * act.derivative(load(z, i), load(x, i))
+                store(e_x, i, select(first_lanes(spec, n_in - i), e, 0.0))
+    for i in range(n_in, (n_in + ROWS - 1) // ROWS * ROWS):
+        for o in range(0, n_out, L):
+            store(w, register_of(spec, o, w_stride) + i * P, zero)
     if op.n_biases:
-        n = (n_out + L - 1) // L * L
-        apply_rule(spec, rule, clock, lr, row_stride, pointer(spec, op.b), e_a, n)
-        clean(spec, pointer(spec, op.b), n_out, n)
+        for o in range(0, n_out, L):
+            valid = first_lanes(spec, n_out - o)
+            apply_rule_at(spec, rule, lr, clock, row_stride, pointer(spec, op.b), o, load(e_a, o), valid)
+
+
+@kernel
+def row_dot_forward(spec, op, step, row, ahead):
+    """`row_forward` of a layer of one unit, whose weights are a vector along the inputs."""
+    L = lanes_of(spec)
+    act = component(spec, 0, op.constants)
+    x, w, n_in = pointer(spec, op.x), pointer(spec, op.w), op.n_in
+    s, t, k = splat(spec, 0.0), splat(spec, 0.0), 0
+    while k + L < n_in:
+        s, t = fma(load(x, k), load(w, k), s), fma(load(x, k + L), load(w, k + L), t)
+        k += 2 * L
+    if k < n_in:
+        s = fma(load(x, k), load(w, k), s)
+    z = pointer(spec, op.z if keeps_z(spec) else op.a)
+    finish_row(spec, act, pointer(spec, op.a), z, 0, 1, splat(spec, hsum(s + t) + pointer(spec, op.b)[0]))
+
+
+@kernel
+def row_dot_backward(spec, op, step, row, ahead):
+    """`row_backward` of a layer of one unit, whose weights are a vector along the inputs."""
+    L = lanes_of(spec)
+    act, rule = component(spec, 0, op.constants_below), component(spec, 1, step.rule_constants)
+    clock, lr, row_stride = rule.clock(float(step.count)), step.lr, step.row_stride
+    x, w, e_a, n_in = pointer(spec, op.x), pointer(spec, op.w), pointer(spec, op.e_a), op.n_in
+    z, e_x, asks = pointer(spec, op.x_z if keeps_z(spec) else op.x), pointer(spec, op.e_x), op.e_x != 0
+    delta = splat(spec, e_a[0])
+    for k in range(0, n_in, L):
+        valid = first_lanes(spec, n_in - k)
+        old = apply_rule_at(spec, rule, lr, clock, row_stride, w, k, load(x, k) * delta, valid)
+        if asks:
+            store(e_x, k, select(valid, old * delta * act.derivative(load(z, k), load(x, k)), 0.0))
+    if op.n_biases:
+        apply_rule_at(spec, rule, lr, clock, row_stride, pointer(spec, op.b), 0, load(e_a, 0), first_lanes(spec, 1))

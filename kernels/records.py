@@ -6,6 +6,8 @@ Layouts (P = panel, see `target.Shape`):
     activations and errors   [samples / P][features, padded][P]
     weights and their state  [outputs / P][inputs, padded][P]
     errors, transposed       [outputs / P][samples][P]
+
+Norms, and dense layers of one unit, have vectors as weights: one number for each input.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ OPERATION = record(
     e_skip="i8",
     accumulates="i8",  # the error of the input has another part already
     w="i8",
-    w_stride="i8",  # elements from one panel of outputs to the next
+    w_stride="i8",  # elements from one panel of outputs to the next; 0 where w is a vector
     n_weights="i8",  # elements of w
     b="i8",
     n_biases="i8",
@@ -50,7 +52,7 @@ OPERATION = record(
     by_lanes="i8",  # gradient tiles are summed over lanes: one side is narrow
     source="i8",  # gather: 0 X, 1 y, 2 sample weights
     constants="i8",  # float64 fields of the operation's component
-    constants_below="i8",  # online: those of the activation that made the input
+    constants_below="i8",  # per sample: those of the activation that made the input
     inverse_deviation="i8",  # norms: of the batch or the sample, and the running statistics
     running_mean="i8",
     running_variance="i8",
@@ -59,7 +61,7 @@ OPERATION = record(
     rate="f8",  # dropout
     eps="f8",
     momentum="f8",
-    coefficients="i8",  # loss: float64 weight of each output
+    coefficients="i8",  # loss: weight of each output, float64; per sample: in the dtype of the output, padded
     labels="i8",  # loss: 0 for targets as they are; else they are class codes, and output 0 is class `labels` - 1
     target_low="f8",  # loss: the target of a class that a row does not belong to
 )
@@ -101,7 +103,8 @@ SOURCE = record(
 # or everything to everybody where units = -1. `sync`: wait for all workers before it.
 INSTRUCTION = record(kernel="i8", operation="i8", units="i8", sync="i8")
 
-# A chunk of rows to train on, and what came of it.
+# A chunk of rows to train on, and what came of it. Per sample each row is an update: `position` is the number of updates
+# of the table before the chunk, `count` and `lr` are those of its last one, `loss` is the mean weighted by samples.
 CHUNK = record(
     first="i8", n_rows="i8", position="i8", is_last="i8", count="i8", lr="f8", inverse_weight="f8", loss="f8",
     penalty="f8",
@@ -117,6 +120,8 @@ JOB = record(
     operations="i8", programs="i8", chunks="i8", first_chunk="i8", last_chunk="i8", done="i8", steps="i8", sync="i8",
     bad_input="i8", status="i8", lanes="i8", vectors="i8", loss_partials="i8", unit_partials="i8", n_unit_partials="i8",
     is_regularised="i8",
+    rates="i8",  # per sample: the learning rate of each update of the table, float64; 0 where batches make updates
+    failed="i8",  # per sample: the update of chunk number `done` that met bad input or divergence
 )  # fmt: skip
 
 OK, BAD_INPUT, DIVERGED = 0, 1, 2  # JOB.status

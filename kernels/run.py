@@ -7,6 +7,8 @@
         barrier
         finish    after the last chunk of an update whose gradients were stored: clip, update
 
+Where each sample makes an update, one worker does the same for each row of a chunk, without stripes and barriers.
+
 A program is an array of instructions, each a kernel's address and an operation; see `records`.
 """
 
@@ -20,16 +22,20 @@ from .records import (
     DIVERGED,
     FINISH,
     OK,
+    ROWS,
     WEIGHTS,
     chunk_at,
     instruction_at,
     job_at,
     operation_at,
     program_at,
+    source_at,
     step_at,
 )
 from .simd import double_pointer, index_pointer
 from .sync import barrier, flush_denormals, rendezvous, restore_mode
+
+AHEAD = 8  # samples between the prefetch of a row and its use: random rows come from memory
 
 
 @inner
@@ -108,17 +114,59 @@ def book(job, chunk, loss, worker, n_workers, phase):
     return phase
 
 
-def run(address, worker, n_workers):
-    """Train on (or evaluate, or predict) chunks job.first_chunk to job.last_chunk of the job at `address`.
+@inner
+def execute_sample(job, step, program, row, ahead):
+    """Run a program of the kernels in `online` on one row, for which row `ahead` is prefetched."""
+    for k in range(program.n_instructions):
+        instruction = instruction_at(program.instructions, k)
+        invoke(instruction.kernel, operation_at(job.operations, instruction.operation), step, row, ahead)
 
-    Every worker makes this call with its own number; all take the same decisions from the same numbers. Worker 0 writes
-    the losses of chunks, job.done (the number of chunks that were completed) and job.status.
+
+@inner
+def weight_of(step, row):
+    """The weight of a sample, float64."""
+    source = source_at(step.sources, 2)
+    return 1.0 if source.code < 0 else double_pointer(source.address + row * source.row_stride)[0]
+
+
+@inner
+def run_chunk_of_samples(job, step, chunk, end):
+    """Make an update of each row of a chunk in a table of `end` rows; returns the status.
+
+    Writes chunk.loss, or job.failed if there is no loss to go on with.
     """
-    job = job_at(address, 0)
-    step = step_at(job.steps, worker)
-    if not rendezvous(job.sync, n_workers):
-        return
-    mode = flush_denormals()
+    forward, backward = program_at(job.programs, ROWS), program_at(job.programs, WEIGHTS)
+    rows, rates = index_pointer(step.rows), double_pointer(job.rates + 8 * chunk.position)
+    losses, total, weights = double_pointer(job.loss_partials), 0.0, 0.0
+    for k in range(chunk.n_rows):
+        row, ahead = rows[chunk.first + k], rows[min(chunk.first + k + AHEAD, end - 1)]
+        step.count, step.lr = chunk.count - chunk.n_rows + 1 + k, rates[k]
+        execute_sample(job, step, forward, row, ahead)
+        loss, weight = losses[0], weight_of(step, row)
+        status = verdict(job, loss)
+        if status != OK:
+            job.failed = k
+            return status
+        execute_sample(job, step, backward, row, ahead)
+        total, weights = total + weight * loss, weights + weight
+    chunk.loss = total / weights
+    return OK
+
+
+@inner
+def run_samples(job, step):
+    """Train sample by sample; returns the chunk that comes next and the status."""
+    last = chunk_at(job.chunks, job.last_chunk - 1)
+    for c in range(job.first_chunk, job.last_chunk):
+        status = run_chunk_of_samples(job, step, chunk_at(job.chunks, c), last.first + last.n_rows)
+        if status != OK:
+            return c, status
+    return job.last_chunk, OK
+
+
+@inner
+def run_batches(job, step, worker, n_workers):
+    """Train on (or evaluate, or predict) batches; returns the chunk that comes next and the status."""
     phase, status, loss = 2, OK, 0.0
     c = job.first_chunk
     while c < job.last_chunk and status == OK:
@@ -136,8 +184,26 @@ def run(address, worker, n_workers):
         if status == OK:
             c += 1
             phase = book(job, chunk, loss, worker, n_workers, phase)
+    return c, status
+
+
+def run(address, worker, n_workers):
+    """Train on (or evaluate, or predict) chunks job.first_chunk to job.last_chunk of the job at `address`.
+
+    Every worker makes this call with its own number; all take the same decisions from the same numbers. Worker 0 writes
+    the losses of chunks, job.done (the number of chunks that were completed) and job.status.
+    """
+    job = job_at(address, 0)
+    step = step_at(job.steps, worker)
+    if not rendezvous(job.sync, n_workers):
+        return
+    mode = flush_denormals()
+    if job.rates != 0:
+        done, status = run_samples(job, step)
+    else:
+        done, status = run_batches(job, step, worker, n_workers)
     if worker == 0:
-        job.done = c
+        job.done = done
         job.status = status
     restore_mode(mode)
 

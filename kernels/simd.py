@@ -131,9 +131,9 @@ def store_at(builder, value, pointer):
 
 
 def first_mask(builder, n, lanes):
-    """The mask of the lanes below n."""
-    steps = ir.Constant(ir.VectorType(I64, lanes), list(range(lanes)))
-    return builder.icmp_signed("<", steps, broadcast(builder, n, lanes))
+    """The mask of the lanes below n, |n| < 2^31: 32 bits a lane are one comparison where 64 would be two."""
+    steps = ir.Constant(ir.VectorType(I32, lanes), list(range(lanes)))
+    return builder.icmp_signed("<", steps, broadcast(builder, builder.trunc(n, I32), lanes))
 
 
 def masked_load(builder, pointer, mask, dtype):
@@ -266,6 +266,14 @@ def first_lanes(typingctx, spec, n):
 
 
 @intrinsic
+def lane_numbers(typingctx, spec):
+    """The register 0, 1, 2, ..."""
+    vec = Vec(spec.dtype)
+    numbers = ir.Constant(vector_ir(spec.dtype), [float(lane) for lane in range(vec.lanes)])
+    return vec(spec), lambda context, builder, sig, args: numbers
+
+
+@intrinsic
 def splat(typingctx, spec, x):
     """The register with the number `x` in every lane."""
     number = types.float64 if isinstance(x, types.Integer) else x
@@ -283,18 +291,40 @@ def fma(typingctx, x, y, z):
     return x(x, x, x), lambda context, builder, sig, args: fmuladd(builder, x.dtype, *args)
 
 
+def across_lanes(builder, x, combine):
+    """Lane 0 of what `combine` makes of all lanes of `x`, by halves: the order is fixed."""
+    lanes, h = x.type.count, x.type.count // 2
+    while h:
+        x = combine(x, shuffle(builder, x, x, [(lane + h) % lanes for lane in range(lanes)]))
+        h //= 2
+    return builder.extract_element(x, I32(0))
+
+
 @intrinsic
 def hsum(typingctx, v):
     """The sum over the lanes of `v`, by halves: the order is fixed."""
+    return v.dtype(v), lambda context, builder, sig, args: across_lanes(builder, args[0], builder.fadd)
+
+
+@intrinsic
+def hmax(typingctx, v):
+    """The largest lane of `v`."""
 
     def codegen(context, builder, sig, args):
-        x, h = args[0], v.lanes // 2
-        while h:
-            x = builder.fadd(x, shuffle(builder, x, x, [(lane + h) % v.lanes for lane in range(v.lanes)]))
-            h //= 2
-        return builder.extract_element(x, I32(0))
+        return across_lanes(builder, args[0], lambda x, y: builder.select(builder.fcmp_ordered(">", y, x), y, x))
 
     return v.dtype(v), codegen
+
+
+@intrinsic
+def is_any(typingctx, mask):
+    """Whether the mask holds in any lane."""
+
+    def codegen(context, builder, sig, args):
+        bits = builder.bitcast(args[0], ir.IntType(mask.lanes))
+        return builder.icmp_unsigned("!=", bits, ir.IntType(mask.lanes)(0))
+
+    return types.boolean(mask), codegen
 
 
 @intrinsic

@@ -149,6 +149,64 @@ def sparse_forward(spec, op, step, first, last):
         index_pointer(step.bad_input)[0] = 1
 
 
+@kernel
+def sparse_dot_forward(spec, op, step, first, last):
+    """`sparse_forward` of a layer of one unit, whose weights are a vector along the inputs."""
+    L = lanes_of(spec)
+    act = component(spec, 0, op.constants)
+    w, b, a = pointer(spec, op.w), pointer(spec, op.b), pointer(spec, op.a)
+    z = pointer(spec, op.z if keeps_z(spec) else op.a)
+    source = source_at(step.sources, 0)
+    sums, values, columns = (
+        pointer(spec, step.scratch),
+        pointer(spec, step.piece_values),
+        index_pointer(step.piece_columns),
+    )
+    bad = 0.0
+    for r in range(first, last):
+        for i in range(L):  # lanes beyond the last sample repeat it
+            row = row_number(step, min(r * L + i, step.n_rows - 1))
+            start = read_index(source.indptr, source.indptr_code, row)
+            end = read_index(source.indptr, source.indptr_code, row + 1)
+            sums[i] = b[0]
+            while start < end:
+                n = min(PIECE, end - start)
+                read_piece(spec, source, start, n, columns, values)
+                for k in range(n):
+                    sums[i] += values[k] * w[columns[k]]
+                    bad += values[k] * 0.0
+                start += n
+        out, value = register_at(spec, r, op.a_stride), load(sums, 0)
+        if keeps_z(spec):
+            store(z, out, value)
+        store(a, out, act.value(value))
+    if bad != 0.0:  # NaN
+        index_pointer(step.bad_input)[0] = 1
+
+
+@kernel
+def sparse_dot_gradient(spec, op, step, first, last):
+    """`sparse_gradient` of a layer of one unit, whose weights are a vector along the inputs."""
+    L = lanes_of(spec)
+    source = source_at(step.sources, 0)
+    values, columns = pointer(spec, step.piece_values), index_pointer(step.piece_columns)
+    e = pointer(spec, op.e_a)
+    gradient, bias = offset(pointer(spec, op.w), step.row_stride), offset(pointer(spec, op.b), step.row_stride)
+    for i in range(step.n_rows):
+        delta = e[register_at(spec, i // L, op.a_stride) + i % L]
+        row = row_number(step, i)
+        start = read_index(source.indptr, source.indptr_code, row)
+        end = read_index(source.indptr, source.indptr_code, row + 1)
+        while start < end:
+            n = min(PIECE, end - start)
+            read_piece(spec, source, start, n, columns, values)
+            for k in range(n):
+                gradient[columns[k]] += values[k] * delta
+            start += n
+        if op.n_biases:
+            bias[0] += delta
+
+
 @inner
 def add_outer(spec, columns, values, n, delta, gradient):
     """gradient[columns[k], :panel] += values[k] delta[:panel]. Writes gradient."""

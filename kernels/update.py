@@ -175,8 +175,8 @@ def clean(spec, p, n_valid, n):
 def clean_block(spec, op, p, start, n, weights):
     """Zero the pads of a block: columns beyond the outputs, rows beyond the inputs."""
     P = panel_of(spec)
-    if not weights or op.w_stride == 0:
-        clean(spec, p, op.n_out - start, n)
+    if not weights or op.w_stride == 0:  # norms and layers of one unit: a vector as long as their input
+        clean(spec, p, (op.n_in if weights else op.n_out) - start, n)
         return
     for k in range(0, n, P):
         panel, i = (start + k) // op.w_stride, (start + k) % op.w_stride // P

@@ -24,6 +24,7 @@ FLOORS = [
     {"network"},
     {"models", "summary", "validation"},
     {"trainer"},
+    {"samples"},
     {"segments", "engines"},
     {"failures"},
     {"engine"},

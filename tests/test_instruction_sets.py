@@ -10,6 +10,8 @@ import llvmlite.binding as llvm
 import naive
 import numpy as np
 import pytest
+import test_dot
+import test_online
 
 import fastprop as fp
 
@@ -32,6 +34,7 @@ def everything():
     for dtype in ("float32", "float64"):
         gradients(dtype)
         training(dtype)
+        one_unit(dtype)
         reading(dtype)
         threads(dtype)
     print(target().instruction_set, target().shape("float32"), target().shape("float64"))
@@ -86,6 +89,18 @@ def training(dtype):
             assert abs(ours - theirs).max() < (1e-4 if dtype == "float32" else 1e-9)
         mean = np.average(losses, weights=[len(X) for X, *_ in updates])
         assert abs(net.history_["loss"][0] - mean) < 10 * BOUND[dtype] * mean
+
+
+def one_unit(dtype):
+    """Layers whose weights are a vector, and vectors that fill no register."""
+    for shape in ("linear", "bottleneck", "in a block"):
+        test_dot.compare_gradients(shape, dtype, sizes=(1, 7, 33))
+    for way in ("stored penalty", "csr", "single"):
+        test_dot.compare_training("bottleneck", way, dtype)
+    bound = 2e-4 if dtype == "float32" else 1e-9
+    for widths in ((3, 2), (65, 1, 7), (33, 130, 1)):
+        Y = np.random.default_rng(0).normal(size=(30, widths[-1]))
+        test_online.compare([fp.Dense(n, "tanh") for n in widths], "mse", Y, Y, dtype, 18, bound=bound)
 
 
 def reading(dtype):

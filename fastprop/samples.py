@@ -1,0 +1,59 @@
+"""Tables of updates of one sample each: a chunk holds many, so that a sample costs 16 bytes and no Python."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from .engine import samples_of_chunk
+from .kernels import records
+from .schedules import Rate, tabulate
+from .segments import Segment, Segments
+
+
+class Samples(Segments):
+    """Lays out the segments of a fit whose engine makes an update of each sample.
+
+    Parameters
+    ----------
+    every : iterable of int
+        After which updates somebody looks at the network: a chunk ends with each multiple of each.
+    *args
+        Of `Segments`.
+    """
+
+    def __init__(self, every: Iterable[int], *args: Any) -> None:
+        super().__init__(*args)
+        self.every = tuple(every)
+        self.limit = samples_of_chunk(self.engine.plan)
+
+    def _segment(self, epochs: range, first: int, n_updates: int, cursors: list[int], rate: Rate) -> Segment:
+        if self.shuffles:
+            rows = self._shuffled_rows(epochs, n_updates, cursors)
+        else:
+            rows = np.tile(np.arange(first, first + n_updates), len(epochs))
+        weights = None if self.weights is None else self.weights[rows]
+        if weights is not None and not weights.all():  # a sample without weight is skipped
+            rows, weights = rows[weights > 0], weights[weights > 0]
+        count = self.engine.parameters.count
+        rates = tabulate(rate, count, len(rows))
+        n_each = len(rows) // len(epochs)  # several epochs are whole ones: they have as many samples with a weight
+        ends = self._ends(n_each, len(epochs), count)
+        chunks = np.zeros(len(ends), records.CHUNK)
+        chunks["first"][1:] = ends[:-1]
+        chunks["position"], chunks["n_rows"] = chunks["first"], ends - chunks["first"]
+        chunks["count"], chunks["lr"], chunks["is_last"] = count + ends, rates[ends - 1], 1
+        sums = np.add.reduceat(weights, chunks["first"]) if weights is not None and len(ends) else chunks["n_rows"]
+        epoch_of = np.asarray(epochs)[(ends - 1) // max(n_each, 1)]
+        closes = epochs if first + n_updates == self.updates_of_epoch else range(0)
+        return Segment(chunks, epoch_of, sums.astype(np.float64), self._in_data(rows), closes, rates)
+
+    def _ends(self, n_each: int, n_epochs: int, count: int) -> np.ndarray:
+        """Where chunks end, in samples: after `limit` of an epoch, with it, and where somebody looks."""
+        parts = np.minimum(np.arange(self.limit, n_each + self.limit, self.limit), n_each)
+        ends = (n_each * np.arange(n_epochs)[:, None] + parts).ravel()
+        for every in self.every:
+            ends = np.union1d(ends, np.arange(every - count % every, n_each * n_epochs, every))
+        return ends
