@@ -24,7 +24,17 @@ from .tile import (
     tile_down,
     tile_down_one,
 )
-from .update import apply_rule, clean, penalise
+from .update import apply_rule, clean, is_penalised, penalise, update_register
+
+
+@inner
+def activate(state, z, q, k):
+    """One register of outputs: a = act(z + b). Writes a, and z where the derivative needs it."""
+    spec, act, b, z_out, a_out = state
+    z = z + splat(spec, b[q])
+    if keeps_z(spec):
+        store(z_out, k, z)
+    store(a_out, k, act.value(z))
 
 
 @kernel
@@ -33,36 +43,46 @@ def dense_forward(spec, op, step, first, last):
 
     A strip of `rows` outputs stays in L1 while the samples stream past it.
     """
-    L, V, R, P = lanes_of(spec), vectors_of(spec), rows_of(spec), panel_of(spec)
+    V, R, P = vectors_of(spec), rows_of(spec), panel_of(spec)
     act = component(spec, 0, op.constants)
     x, w, b, a = pointer(spec, op.x), pointer(spec, op.w), pointer(spec, op.b), pointer(spec, op.a)
     z = pointer(spec, op.z if keeps_z(spec) else op.a)
     n_in, n_out, x_stride, a_stride, w_stride = op.n_in, op.n_out, op.x_stride, op.a_stride, op.w_stride
     for o in range(0, n_out, R):
         strip = offset(w, o // P * w_stride + o % P)
-        n_valid = min(R, n_out - o)
         r = first
         while r < last:
             at = register_at(spec, r, a_stride) + o * P
             x_at = offset(x, register_at(spec, r, x_stride))
-            out = offset(a, at)
-            whole = r % V == 0 and r + V <= last
-            n = V if whole else 1
-            if whole:
-                tile_down(strip, x_at, n_in, out)
+            state = spec, act, offset(b, o), offset(z, at), offset(a, at)
+            if r % V == 0 and r + V <= last:
+                tile_down(strip, x_at, n_in, activate, state)
+                r += V
             else:
-                tile_down_one(strip, x_at, n_in, out)
-            for q in range(n_valid):
-                bias = splat(spec, b[o + q])
-                for k in range(q * P, q * P + n * L, L):
-                    value = load(out, k) + bias
-                    if keeps_z(spec):
-                        store(z, at + k, value)
-                    store(out, k, act.value(value))
-            for q in range(n_valid, R):  # rows beyond the last output: or pad weights of the next layer learn
-                for k in range(q * P, q * P + n * L, L):
-                    store(out, k, splat(spec, 0.0))
-            r += n
+                tile_down_one(strip, x_at, n_in, activate, state)
+                r += 1
+    clear_rows(spec, a, n_out, a_stride, first, last)
+
+
+@inner
+def clear_rows(spec, p, n, stride, first, last):
+    """Zero the features from n to the end of their tile, registers first..last of the samples.
+
+    act(0) need not be 0, and then the next layer's pad weights would learn.
+    """
+    R, P = rows_of(spec), panel_of(spec)
+    for q in range(n, (n + R - 1) // R * R):
+        for r in range(first, last):
+            store(p, register_at(spec, r, stride) + q * P, splat(spec, 0.0))
+
+
+@inner
+def differentiate(state, e, q, k):
+    """One register of errors: (e [+ what is there]) * act'(x). Writes e_x."""
+    spec, act, accumulates, z, x, e_x = state
+    if accumulates:
+        e = e + load(e_x, k)
+    store(e_x, k, e * act.derivative(load(z, k), load(x, k)))
 
 
 @kernel
@@ -71,11 +91,11 @@ def dense_backward(spec, op, step, first, last):
 
     act is the activation that made x.
     """
-    L, V, R, P = lanes_of(spec), vectors_of(spec), rows_of(spec), panel_of(spec)
+    V, R, P = vectors_of(spec), rows_of(spec), panel_of(spec)
     act = component(spec, 0, op.constants)
     w, e_a, e_x = pointer(spec, op.w), pointer(spec, op.e_a), pointer(spec, op.e_x)
     x, z = pointer(spec, op.x), pointer(spec, op.x_z if keeps_z(spec) else op.x)
-    tile, accumulates = pointer(spec, step.scratch), op.accumulates
+    accumulates = op.accumulates != 0
     n_in, n_out, x_stride, a_stride, w_stride = op.n_in, op.n_out, op.x_stride, op.a_stride, op.w_stride
     for i in range(0, n_in, R):
         strip = offset(w, i * P)
@@ -83,19 +103,14 @@ def dense_backward(spec, op, step, first, last):
         while r < last:
             at = register_at(spec, r, x_stride) + i * P
             e_at = offset(e_a, register_at(spec, r, a_stride))
-            whole = r % V == 0 and r + V <= last
-            n = V if whole else 1
-            if whole:
-                tile_along(strip, e_at, n_out, tile, w_stride)
+            state = spec, act, accumulates, offset(z, at), offset(x, at), offset(e_x, at)
+            if r % V == 0 and r + V <= last:
+                tile_along(strip, e_at, n_out, w_stride, differentiate, state)
+                r += V
             else:
-                tile_along_one(strip, e_at, n_out, tile, w_stride)
-            for q in range(0, min(R, n_in - i) * P, P):
-                for k in range(q, q + n * L, L):
-                    e = load(tile, k)
-                    if accumulates:
-                        e = e + load(e_x, at + k)
-                    store(e_x, at + k, e * act.derivative(load(z, at + k), load(x, at + k)))
-            r += n
+                tile_along_one(strip, e_at, n_out, w_stride, differentiate, state)
+                r += 1
+    clear_rows(spec, e_x, n_in, x_stride, first, last)
 
 
 @kernel
@@ -118,33 +133,34 @@ def clear(spec, p, n):
 
 
 @inner
+def keep(state, g, q, k):
+    """One register of a gradient, to memory. Writes out."""
+    (out,) = state
+    store(out, k, g)
+
+
+@inner
+def narrow_gradient(spec, op, step, panel, i, tile):
+    """The gradient of x[i : i + rows], delta[panel] where one side of W is narrow. Writes tile, 0 beyond n_out."""
+    R, P = rows_of(spec), panel_of(spec)
+    x, e = offset(pointer(spec, op.x), i * P), offset(pointer(spec, op.e_a), panel * P * P)
+    for q in range(0, min(R, op.n_in - i), lane_rows_of(spec)):
+        for o in range(0, min(P, op.n_out - panel * P), lane_columns_of(spec)):
+            out = offset(tile, q * P + o)
+            lane_tile(offset(x, q * P), op.x_stride, offset(e, o * P), op.a_stride, step.n_registers, out)
+
+
+@inner
 def gradient_tile(spec, op, step, panel, i, tile):
     """The sum over all samples of x[i : i + rows] delta[panel]. Writes tile (rows, panel), 0 beyond n_out."""
     L, R, P = lanes_of(spec), rows_of(spec), panel_of(spec)
-    n_valid = min(P, op.n_out - panel * P)
-    x = offset(pointer(spec, op.x), i * P)
-    if n_valid < P:
-        clear(spec, tile, R * P)
+    clear(spec, tile, R * P)
     if op.by_lanes:
-        e = offset(pointer(spec, op.e_a), panel * P * P)
-        for q in range(0, R, lane_rows_of(spec)):
-            for o in range(0, n_valid, lane_columns_of(spec)):
-                lane_tile(
-                    offset(x, q * P),
-                    op.x_stride,
-                    offset(e, o * P),
-                    op.a_stride,
-                    step.n_registers,
-                    offset(tile, q * P + o),
-                )
+        narrow_gradient(spec, op, step, panel, i, tile)
         return
-    t = offset(pointer(spec, op.t), panel * op.t_stride)
-    n_samples = step.n_registers * L
-    if n_valid > P - L:
-        tile_along(x, t, n_samples, tile, op.x_stride)
-    else:
-        for o in range(0, n_valid, L):
-            tile_along_one(x, offset(t, o), n_samples, offset(tile, o), op.x_stride)
+    x, t = offset(pointer(spec, op.x), i * P), offset(pointer(spec, op.t), panel * op.t_stride)
+    for o in range(0, min(P, op.n_out - panel * P), L):
+        tile_along_one(x, offset(t, o), step.n_registers * L, op.x_stride, keep, (offset(tile, o),))
 
 
 @kernel
@@ -152,29 +168,35 @@ def dense_update(spec, op, step, first, last):
     """Gradient and update of units first..last: tiles of W, then runs of b. Writes op.w, op.b and their state.
 
     A tile's gradient is summed over the whole batch in registers and used at once: the gradient matrix is never stored.
+    Tiles at an edge, of narrow layers and with penalties pass through memory.
     """
     L, R, P = lanes_of(spec), rows_of(spec), panel_of(spec)
     rule = component(spec, 0, step.rule_constants)
     clock = rule.clock(float(step.count))
     w, b, tile = pointer(spec, op.w), pointer(spec, op.b), pointer(spec, step.scratch)
-    n_in, w_stride, lr, row_stride = op.n_in, op.w_stride, step.lr, step.row_stride
+    n_in, n_out, w_stride, lr, row_stride = op.n_in, op.n_out, op.w_stride, step.lr, step.row_stride
+    x, x_stride, t, t_stride = pointer(spec, op.x), op.x_stride, pointer(spec, op.t), op.t_stride
+    n_samples, is_wide = step.n_registers * L, not op.by_lanes and not is_penalised(spec)
     tiles_of_panel = (n_in + R - 1) // R
     n_tiles = op.n_weights // w_stride * tiles_of_panel
     for unit in range(first, last):
         if unit < n_tiles:
             panel, i = unit // tiles_of_panel, unit % tiles_of_panel * R
-            gradient_tile(spec, op, step, panel, i, tile)
-            parameters, n = offset(w, panel * w_stride + i * P), min(R, n_in - i) * P
-            penalise(spec, op, step, parameters, tile, n, unit)
+            parameters, n, n_valid = offset(w, panel * w_stride + i * P), min(R, n_in - i) * P, n_out - panel * P
+            if is_wide and n == R * P and n_valid > P - L:
+                state = spec, rule, clock, lr, row_stride, parameters
+                tile_along(offset(x, i * P), offset(t, panel * t_stride), n_samples, x_stride, update_register, state)
+            else:
+                gradient_tile(spec, op, step, panel, i, tile)
+                penalise(spec, op, step, parameters, tile, n, unit)
+                apply_rule(spec, rule, clock, lr, row_stride, parameters, tile, n)
+            if n_valid < P:
+                for q in range(0, n, P):
+                    clean(spec, offset(parameters, q), n_valid, P)
         else:
             o = (unit - n_tiles) * L
-            at = offset(pointer(spec, op.e_a), o * P)
-            store(tile, 0, feature_sums(at, op.a_stride, step.n_registers))
-            parameters, n = offset(b, o), L
-            penalise(spec, op, step, parameters, tile, n, -1)
-        apply_rule(spec, rule, clock, lr, row_stride, parameters, tile, n)
-        if unit >= n_tiles:
-            clean(spec, parameters, op.n_out - (unit - n_tiles) * L, L)
-        elif op.n_out - unit // tiles_of_panel * P < P:
-            for q in range(0, n, P):
-                clean(spec, offset(parameters, q), op.n_out - unit // tiles_of_panel * P, P)
+            store(tile, 0, feature_sums(offset(pointer(spec, op.e_a), o * P), op.a_stride, step.n_registers))
+            parameters = offset(b, o)
+            penalise(spec, op, step, parameters, tile, L, -1)
+            apply_rule(spec, rule, clock, lr, row_stride, parameters, tile, L)
+            clean(spec, parameters, n_out - o, L)

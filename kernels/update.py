@@ -18,6 +18,7 @@ from numba.extending import intrinsic, overload
 
 from .jit import INNER, component, inner, kernel
 from .simd import (
+    I1,
     I64,
     Vec,
     double_pointer,
@@ -115,14 +116,29 @@ def store_slots(typingctx, spec, p, stride, i, slots):
     return types.void(spec, p, types.int64, types.int64, slots), codegen
 
 
+@intrinsic
+def is_penalised(typingctx, spec):
+    """Whether the kernel knows penalties: a constant."""
+    value = Penalised in spec.classes
+    return types.boolean(spec), lambda context, builder, sig, args: I1(value)
+
+
+@inner
+def update_register(state, g, q, k):
+    """w, slots = rule.update(w, g, slots) for the register of parameters at k. Writes parameters and slots."""
+    spec, rule, clock, lr, row_stride, parameters = state
+    slots = load_slots(spec, parameters, row_stride, k)
+    w, slots = rule.update(load(parameters, k), g, slots, lr, clock)
+    store(parameters, k, w)
+    store_slots(spec, parameters, row_stride, k, slots)
+
+
 @inner
 def apply_rule(spec, rule, clock, lr, row_stride, parameters, gradient, n):
     """w, slots = rule.update(w, g, slots) for n parameters, whole registers. Writes parameters and slots."""
+    state = spec, rule, clock, lr, row_stride, parameters
     for k in range(0, n, lanes_of(spec)):
-        slots = load_slots(spec, parameters, row_stride, k)
-        w, slots = rule.update(load(parameters, k), load(gradient, k), slots, lr, clock)
-        store(parameters, k, w)
-        store_slots(spec, parameters, row_stride, k, slots)
+        update_register(state, load(gradient, k), 0, k)
 
 
 @inner
