@@ -20,7 +20,7 @@ from .workspace import Form, Parameters, Recipe, Workspace
 
 MAX_ROWS = 4096  # rows of a chunk at most: what bounds the memory of buffers
 MIN_ROWS = 512  # rows of a chunk at least, if there are so many: weights and their gradients are read once a chunk
-# activations and errors of a chunk, above MIN_ROWS: half an L2, since the gradients read them again. In full batches of
+# Activations and errors of a chunk, above MIN_ROWS: half an L2, since the gradients read them again. In full batches of
 # 784-128-10, 28-64-64-1 and 4-32-16-4 chunks of 4096 rows took 1.25, 1.35 and 1.16 times as long as those of 512.
 CHUNK_BYTES = 1 << 20
 CHUNK_FLOPS = 4e9  # work of a chunk at most, some 40 ms: how long Ctrl-C may have to wait

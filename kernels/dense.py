@@ -79,7 +79,7 @@ def clear_rows(spec, p, n, stride, first, last):
 @inner
 def differentiate(state, e, q, k):
     """One register of errors: (e [+ what is there]) * act'(x). Writes e_x."""
-    spec, act, accumulates, z, x, e_x = state
+    act, accumulates, z, x, e_x = state
     if accumulates:
         e = e + load(e_x, k)
     store(e_x, k, e * act.derivative(load(z, k), load(x, k)))
@@ -103,7 +103,7 @@ def dense_backward(spec, op, step, first, last):
         while r < last:
             at = register_at(spec, r, x_stride) + i * P
             e_at = offset(e_a, register_at(spec, r, a_stride))
-            state = spec, act, accumulates, offset(z, at), offset(x, at), offset(e_x, at)
+            state = act, accumulates, offset(z, at), offset(x, at), offset(e_x, at)
             if r % V == 0 and r + V <= last:
                 tile_along(strip, e_at, n_out, w_stride, differentiate, state)
                 r += V
