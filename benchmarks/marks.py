@@ -174,13 +174,13 @@ class Times(NamedTuple):
 
 def measure(marked: Marked, seconds: float) -> Times:
     """Runs with marks and without, in turns: means over the fastest quarter of each."""
-    chunks = marked.engine.chunks
-    chunks_a_step = len(chunks) / chunks["is_last"].sum()
-    if chunks_a_step != int(chunks_a_step):
-        raise ValueError("n_rows must be a multiple of the batch")
-    once = int(chunks_a_step)
+    chunks, steps = marked.engine.chunks, steps_of(marked.engine)
+    once = max(1, len(chunks) // steps)  # chunks of a step, or one that holds several steps
+    if len(chunks) * max(1, steps // len(chunks)) != steps * once:
+        raise ValueError("all steps must have as many chunks, or all chunks as many steps")
     estimate = min(marked.run(0, once, False) for _ in range(5))
     n = once * max(1, min(len(chunks) // once, round(RUN_SECONDS / estimate)))
+    share = len(chunks) / (steps * n)  # of a run, that one step is
     tables, times = [], np.empty((0, 2))
     began, ticks, at_chunk = time.perf_counter(), now(), 0
     while time.perf_counter() < began + seconds or len(times) < 8:
@@ -192,7 +192,12 @@ def measure(marked: Marked, seconds: float) -> Times:
     order, quarter = times.argsort(axis=0), max(1, len(times) // 4)
     best = np.mean([tables[i] for i in order[:quarter, 1]], axis=0) * seconds_a_tick
     plain, whole = (times[order[:quarter, k], k].mean() for k in (0, 1))
-    return Times(plain * once / n, whole * once / n, without_marks(best, marked.places) * once / n)
+    return Times(plain * share, whole * share, without_marks(best, marked.places) * share)
+
+
+def steps_of(engine: Engine) -> int:
+    """Updates that the chunks of an engine make."""
+    return int(engine.chunks["count"][-1]) - engine.parameters.count
 
 
 def without_marks(times: np.ndarray, places: list[Place]) -> np.ndarray:

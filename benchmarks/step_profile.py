@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from cells import Cell, make_data
 from floors import Bandwidth, Floor, Scene, floor_of
-from marks import Marked, Place, Times, at, measure, named
+from marks import Marked, Place, Times, at, measure, named, steps_of
 from networks import BETWEEN, OPTIMIZERS, cell_of, engine_of, fit, network, pin
 
 import fastprop as fp
@@ -35,7 +35,7 @@ def phases_of(places: Sequence[Place]) -> list[str]:
     """The phase of each place: after the loss, errors go backward."""
     found, after_loss = [], False
     for place in places:
-        name, is_loss = place.name, "loss" in place.name or place.name == "cross_entropy"
+        name, is_loss = place.name, "loss" in place.name or "cross_entropy" in place.name
         if name in ("barrier", "mark"):
             found.append(name)
         elif place.stage != records.ROWS:
@@ -62,7 +62,7 @@ def scene_of(engine: Engine, cell: Cell, X: np.ndarray, y: np.ndarray) -> Scene:
     features = sum(value.n for value in plan.values)
     n_weights = sum(op.x.n * op.out.n for op in plan.operations if op.is_dense)
     assert engine.chunks is not None
-    n_chunks = round(len(engine.chunks) / engine.chunks["is_last"].sum())
+    n_chunks = max(1, len(engine.chunks) // steps_of(engine))
     stores = engine.programs.stores
     return Scene(
         rows=cell.batch,
@@ -72,7 +72,7 @@ def scene_of(engine: Engine, cell: Cell, X: np.ndarray, y: np.ndarray) -> Scene:
         stores=stores,
         row_bytes={0: X[:1].nbytes, 1: y[:1].nbytes},
         data_bytes=X.nbytes,
-        parameter_bytes=4.0 * ((1 + n_slots + stores) * n_weights + 2 * features * min(cell.batch, 4096)),
+        parameter_bytes=4.0 * ((1 + n_slots + stores) * n_weights + 2 * features * min(cell.batch, engine.chunk_rows)),
         activation_bytes=8.0 * features * min(block, cell.batch),
     )
 
