@@ -19,7 +19,9 @@ from .kernels.rng import shuffle_rows
 from .schedules import Rate, tabulate
 
 SEGMENT_UPDATES = 1 << 15
-SEGMENT_ROWS = 1 << 20
+# 1 MB of row numbers, of which three segments may be alive. With eight times as many, 28-64-64-1 took 29 MB for an
+# epoch of 2 GB instead of 4, and was 0.5 % faster.
+SEGMENT_ROWS = 1 << 17
 
 
 @dataclass
