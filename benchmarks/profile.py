@@ -31,4 +31,4 @@ else:
     from step_profile import main
 
 if __name__ == "__main__":
-    main()
+    main(__doc__)

@@ -169,10 +169,12 @@ def table(found: dict[str, Any]) -> str:
     return "\n".join(text)
 
 
-def parse(arguments: list[str] | None) -> argparse.Namespace:
+def parse(description: str | None, arguments: list[str] | None = None) -> argparse.Namespace:
     """The options."""
-    parser = argparse.ArgumentParser(prog="profile.py", description=__doc__)
-    parser.add_argument("cell", type=cell_of, help="a key of cells.py, or widths and batch as in 28-64-64-1:256")
+    parser = argparse.ArgumentParser(
+        prog="profile.py", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("cell", type=known_cell, help="a key of cells.py, or widths and batch as in 28-64-64-1:256")
     parser.add_argument("--threads", type=int, default=1, help="default 1")
     parser.add_argument("--seconds", type=float, default=2.0, help="to measure for; default 2")
     parser.add_argument("--optimizer", choices=OPTIMIZERS, help="by default the cell's own")
@@ -181,9 +183,17 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def main(arguments: list[str] | None = None) -> None:
+def known_cell(text: str) -> Cell:
+    """See `networks.cell_of`."""
+    try:
+        return cell_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def main(description: str | None = None) -> None:
     """Run the command line."""
-    options = parse(arguments)
+    options = parse(description)
     pin(options.threads)
     found = profile(options.cell, options.threads, options.seconds, options.optimizer, options.between)
     print(table(found))
