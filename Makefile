@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 BUILD := build/check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick lint format types wheel bench pre-commit clean
+.PHONY: help demo test quick lint format types wheel bench asv peers pre-commit clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,10 @@ $(VENV)/.demo: pyproject.toml | $(BIN)/python
 
 $(VENV)/.test: pyproject.toml $(VENV)/.demo
 	@$(PIP) install -e '.[plot,test]'
+	@touch $@
+
+$(VENV)/.bench: pyproject.toml $(VENV)/.test
+	@$(PIP) install -e '.[bench]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml $(VENV)/.test
@@ -60,11 +64,22 @@ types: $(VENV)/.dev wheel  ## mypy on the built wheel
 	$(PIP) install --no-deps --target $(BUILD) dist/*.whl
 	cd $(BUILD) && ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../mypy -p fastprop
 
-bench: $(VENV)/.test  ## the benchmark against the peers that are installed (pip install -e '.[peers]')
+# BENCH: more options of pytest-benchmark, such as --benchmark-save=before.
+bench: $(VENV)/.test  ## time the kernels, one by one
+	$(BIN)/python -m pytest -q tests/test_kernel_speed.py --benchmark-only --benchmark-max-time=0.2 \
+		--benchmark-columns=min,median,iqr,rounds --benchmark-sort=name $(BENCH)
+
+# ASV: options of `asv run`; ASV= alone runs all of it with good times. asv wants to know the machine first.
+ASV ?= --quick
+asv: $(VENV)/.bench  ## run the asv suite on what is installed here, each benchmark once
+	@test -e ~/.asv-machine.json || $(BIN)/asv machine --yes >/dev/null
+	$(BIN)/asv run --python=same $(ASV)
+
+peers: $(VENV)/.test  ## the comparison with the peers that are installed (pip install -e '.[peers]')
 	$(BIN)/python benchmarks/peers.py
 
 pre-commit: $(VENV)/.dev  ## run ruff and mypy before every commit
 	$(BIN)/pre-commit install
 
-clean:  ## remove everything that make created
+clean:  ## remove everything that make created, but what asv and pytest-benchmark measured
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

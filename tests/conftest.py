@@ -21,6 +21,16 @@ settings.load_profile("fastprop")
 compiled_elsewhere = []  # kernels that scripts of `run_script` compiled
 
 
+def pytest_configure(config):
+    """Kernels are timed only if asked for (`make bench`), and called once otherwise.
+
+    Not by an option in pyproject.toml: there pytest would refuse to start without pytest-benchmark.
+    """
+    option = config.option
+    if not getattr(option, "benchmark_only", True) and not option.benchmark_enable:
+        option.benchmark_disable = True
+
+
 @pytest.fixture(scope="session")
 def data_path():
     """A function from a name in the data folder to its path; skips where it is absent."""
