@@ -3,38 +3,29 @@
 `make test` calls each once, as a test that it still runs: a benchmark that nobody runs is broken when it is needed,
 and most of these kernels are compiled by then anyway. `conftest.py` switches the timing off.
 
-A kernel is called as training calls it, through its address and on a network's own buffers; the learning rate is 0,
-so that thousands of calls leave the weights as they are. The call from Python is 0.3 us of a number, which is why
-kernels for one sample are called a hundred times at once.
+A kernel is run as training runs it, by a program that holds nothing else, on a network's own buffers. The learning rate
+is 0, so that thousands of runs leave the weights as they are. A run costs 0.4 us besides the kernel, which is why those
+for one sample are run a hundred times at once.
 """
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 import pytest
 
 import fastprop as fp
-from fastprop.engine import chunks_of
-from fastprop.kernels import dense, gather, jit, loss_rows, norm, online, records, rowwise
+from fastprop.engine import chunks_of, run_chunks
+from fastprop.kernels import dense, gather, loss_rows, norm, online, records, rowwise
 from fastprop.kernels.activations import ACTIVATIONS
 from fastprop.kernels.losses import LOSSES
-from fastprop.kernels.records import operation_at, step_at
 
 pytest.importorskip("pytest_benchmark")
 
 BATCH = 128
 
 
-@numba.njit(nogil=True)
-def call(kernel, operations, operation, steps, last, times=1):
-    """Run one kernel on one operation, from its first register of samples or unit of work to the last."""
-    for _ in range(times):
-        jit.invoke(kernel, operation_at(operations, operation), step_at(steps, 0), 0, last)
-
-
 class Step:
-    """A network with a batch in its buffers, of whose training step each kernel can be called by itself."""
+    """A network with a batch in its buffers, of whose training step each kernel can be run by itself."""
 
     def __init__(self, layers, X, y, loss="mse", optimizer=None):
         net = fp.Network(layers, loss=loss, optimizer=optimizer or fp.SGD(lr=0.0, momentum=0.9))
@@ -43,22 +34,34 @@ class Step:
         ((self.engine,),) = net._engines._idle.values()
         self.engine.bind(matrix, targets.matrix)
         self.engine.set_rows(np.random.default_rng(0).permutation(len(X)))
-        updates = np.zeros(1, records.CHUNK)
-        updates["inverse_weight"], updates["count"] = 1.0 / len(X), 1
-        self.engine.set_chunks(chunks_of(updates, np.array([len(X)]), self.engine.chunk_rows))
-        assert self.engine.run(0, 1) == records.OK
+        self.n_rows = len(X)
+        run_chunks(self.chunks(1), 0, 1)  # fills the buffers
 
-    def arguments(self, kernel, k=0):
-        """Of `call`, for the k-th layer that uses `kernel` in this step."""
-        job, step, programs = self.engine.job[0], self.engine.steps[0], self.engine.programs
+    def chunks(self, times):
+        """The address of the engine's job, set to a number of chunks that hold all rows each."""
+        update = np.zeros(times, records.CHUNK)
+        update["inverse_weight"], update["count"] = 1.0 / self.n_rows, 1
+        self.engine.set_chunks(chunks_of(update, np.full(times, self.n_rows), self.engine.chunk_rows))
+        self.engine.chunks["is_last"] = 0
+        return self.engine.prepare(0, times)
+
+    def only(self, kernel, k=0, times=1):
+        """The address of a job that does nothing but run `kernel` as the k-th layer that uses it does."""
+        programs, w = self.engine.programs, self.engine.workspace
         addresses = set(kernel._addresses.values())
-        found = sorted(
-            (operation, address, units)
-            for address, operation, units, _ in programs.rows + programs.weights
-            if address in addresses
-        )
-        operation, address, units = found[k]
-        return address, int(job["operations"]), operation, int(job["steps"]), units or int(step["n_registers"])
+        uses = [x for x in programs.rows + programs.weights if x[0] in addresses]
+        instruction = np.array(sorted(uses, key=lambda x: x[1])[k : k + 1], records.INSTRUCTION)
+        assert len(instruction), f"this step has no {kernel.name} number {k}"
+        stages = np.zeros(3, records.PROGRAM)
+        stages["instructions"], stages["block"] = w.keep(instruction), w.n_panels * w.plan.shape.vectors
+        stages["n_instructions"][0] = 1
+        self.engine.job[0]["programs"] = w.keep(stages)
+        return self.chunks(times)
+
+    def time(self, benchmark, kernel, k=0, times=1):
+        """Time it."""
+        benchmark(run_chunks, self.only(kernel, k, times), 0, 1)
+        assert self.engine.status == records.OK
 
 
 def numbers(n_rows, n_columns):
@@ -81,35 +84,31 @@ SHAPES = {
 def layered(shape, **settings):
     """The step of a network whose second layer has this shape."""
     n_in, n_out, n_rows = SHAPES[shape]
-    layers = [fp.Dense(n_in, activation="relu"), fp.Dense(n_out, activation="relu"), fp.Dense(1)]
-    return Step(layers, numbers(n_rows, 1), numbers(n_rows, 1)[:, 0], **settings)
+    layers = [fp.Dense(n_in, activation="relu"), fp.Dense(n_out, activation="relu"), fp.Dense(2)]
+    return Step(layers, numbers(n_rows, 1), numbers(n_rows, 2), **settings)
 
 
 @pytest.mark.benchmark(group="dense_forward")
 @pytest.mark.parametrize("shape", SHAPES)
 def test_dense_forward(benchmark, shape):
-    step = layered(shape)
-    benchmark(call, *step.arguments(dense.dense_forward, 1))
+    layered(shape).time(benchmark, dense.dense_forward, 1)
 
 
 @pytest.mark.benchmark(group="dense_backward")
 @pytest.mark.parametrize("shape", SHAPES)
 def test_dense_backward(benchmark, shape):
-    step = layered(shape)
-    benchmark(call, *step.arguments(dense.dense_backward))
+    layered(shape).time(benchmark, dense.dense_backward)
 
 
 @pytest.mark.benchmark(group="dense_update")
 @pytest.mark.parametrize("shape", SHAPES)
 def test_dense_update(benchmark, shape):
-    step = layered(shape)
-    benchmark(call, *step.arguments(dense.dense_update, 1))
+    layered(shape).time(benchmark, dense.dense_update, 1)
 
 
 @pytest.mark.benchmark(group="transpose_error")
 def test_transpose_error(benchmark):
-    step = layered("512-512, 128 rows")
-    benchmark(call, *step.arguments(dense.transpose_error))
+    layered("512-512, 128 rows").time(benchmark, dense.transpose_error)
 
 
 RULES = {
@@ -124,30 +123,27 @@ RULES = {
 @pytest.mark.benchmark(group="dense_update, 512-512, 128 rows, by rule")
 @pytest.mark.parametrize("rule", RULES)
 def test_rule(benchmark, rule):
-    step = layered("512-512, 128 rows", optimizer=RULES[rule])
-    benchmark(call, *step.arguments(dense.dense_update, 1))
+    layered("512-512, 128 rows", optimizer=RULES[rule]).time(benchmark, dense.dense_update, 1)
 
 
 # ---- activations and losses ---------------------------------------------------------------------------------------
 
 
 def activated(name):
-    """1-256-1: next to no products around 256 activations of each row."""
-    return Step([fp.Dense(256, activation=name), fp.Dense(1)], numbers(BATCH, 1), numbers(BATCH, 1)[:, 0])
+    """1-256-2: next to no products around 256 activations of each row."""
+    return Step([fp.Dense(256, activation=name), fp.Dense(2)], numbers(BATCH, 1), numbers(BATCH, 2))
 
 
 @pytest.mark.benchmark(group="activation, 32,768 values")
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_activation(benchmark, name):
-    step = activated(name)
-    benchmark(call, *step.arguments(dense.dense_forward))
+    activated(name).time(benchmark, dense.dense_forward)
 
 
 @pytest.mark.benchmark(group="derivative, 32,768 values")
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_derivative(benchmark, name):
-    step = activated(name)
-    benchmark(call, *step.arguments(dense.dense_backward))
+    activated(name).time(benchmark, dense.dense_backward)
 
 
 @pytest.mark.benchmark(group="loss, 1024 rows, 10 outputs")
@@ -156,9 +152,8 @@ def test_loss(benchmark, name):
     labels = np.arange(1024) % 10
     takes_labels = name == "cross_entropy" or "hing" in name or name == "modified_huber"
     y = labels if takes_labels else np.eye(10, dtype=np.float32)[labels]
-    step = Step([fp.Dense(10)], numbers(1024, 4), y, loss=name)
     kernel = loss_rows.cross_entropy if name == "cross_entropy" else loss_rows.elementwise_loss
-    benchmark(call, *step.arguments(kernel))
+    Step([fp.Dense(10)], numbers(1024, 4), y, loss=name).time(benchmark, kernel)
 
 
 # ---- rows ---------------------------------------------------------------------------------------------------------
@@ -169,8 +164,7 @@ def test_loss(benchmark, name):
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "int64", "uint8", "bool", ">f4", ">i8"])
 def test_gather(benchmark, dtype, order):
     X = (numbers(BATCH, 784) > 0).astype(dtype, order)
-    step = Step([fp.Dense(1)], X, numbers(BATCH, 1)[:, 0])
-    benchmark(call, *step.arguments(gather.gather))
+    Step([fp.Dense(2)], X, numbers(BATCH, 2)).time(benchmark, gather.gather)
 
 
 OTHERS = {
@@ -187,8 +181,7 @@ OTHERS = {
 @pytest.mark.parametrize("name", OTHERS)
 def test_other_layers(benchmark, name):
     kernel, layer = OTHERS[name]
-    step = Step([fp.Dense(256), layer, fp.Dense(1)], numbers(BATCH, 1), numbers(BATCH, 1)[:, 0])
-    benchmark(call, *step.arguments(kernel))
+    Step([fp.Dense(256), layer, fp.Dense(2)], numbers(BATCH, 1), numbers(BATCH, 2)).time(benchmark, kernel)
 
 
 # ---- one sample ---------------------------------------------------------------------------------------------------
@@ -209,4 +202,4 @@ def test_one_sample(benchmark, network, kernel):
     n_in, *hidden = ONE[network]
     layers = [*(fp.Dense(n, activation="relu") for n in hidden), fp.Dense(1)]
     step = Step(layers, numbers(1, n_in), np.ones(1, int), loss="bce")
-    benchmark(call, *step.arguments(KERNELS[kernel]), times=100)
+    step.time(benchmark, KERNELS[kernel], times=100)

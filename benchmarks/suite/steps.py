@@ -37,9 +37,10 @@ rows = functools.cache(make_data)  # setup runs before every sample
 def network(cell: Cell, **settings: Any) -> fp.Network:
     """A network of the cell with its initial weights; `settings` change what the cell says."""
     hidden = [fp.Dense(n, activation=cell.activation) for n in cell.widths[1:-1]]
-    optimizer = fp.SGD(lr=0.01, momentum=0.9) if cell.optimizer == "momentum" else fp.Adam(lr=1e-3)
+    optimizers = {"momentum": fp.SGD(lr=0.01, momentum=0.9), "sgd": fp.SGD(lr=0.01), "adam": fp.Adam(lr=1e-3)}
     loss = "bce" if cell.is_binary else "cross_entropy"
-    net = fp.Network([*hidden, fp.Dense(cell.widths[-1])], **{"loss": loss, "optimizer": optimizer, **settings})
+    chosen = {"loss": loss, "optimizer": optimizers[cell.optimizer], **settings}
+    net = fp.Network([*hidden, fp.Dense(cell.widths[-1])], **chosen)
     net.set_weights(initial_weights(cell))
     return net
 
