@@ -46,7 +46,7 @@ class Activations(Training):
 
 
 class Losses(Training):
-    """A linear model of 8 columns at batch 1,024, 8 outputs where the loss takes them: small products, many losses."""
+    """A linear model of 8 columns and 8 outputs at batch 1,024: small products, many losses."""
 
     params = list(LOSSES)
     param_names = ["loss"]
