@@ -26,8 +26,8 @@ class Cell:
     epochs : int
         Epochs that one timing takes: more than one where an epoch is a single step.
     activation : "relu" or "tanh"
-    optimizer : "momentum" or "adam"
-        SGD with lr 0.01 and momentum 0.9, or Adam with lr 0.001.
+    optimizer : "momentum", "sgd" or "adam"
+        SGD with lr 0.01 and momentum 0.9, the same without momentum, or Adam with lr 0.001.
     """
 
     widths: tuple[int, ...]
@@ -42,7 +42,7 @@ class Cell:
     def name(self) -> str:
         """Such as "28-64-64-1, batch 32"."""
         kind = "" if self.activation == "relu" else f" {self.activation}"
-        optimizer = "" if self.optimizer == "momentum" else f", {self.optimizer.capitalize()}"
+        optimizer = {"momentum": "", "sgd": ", plain SGD", "adam": ", Adam"}[self.optimizer]
         batch = f"full batch {self.batch:,}" if self.is_full_batch else f"batch {self.batch}"
         return f"{'-'.join(map(str, self.widths))}{kind}, {batch}{optimizer}"
 
@@ -50,6 +50,16 @@ class Cell:
     def is_full_batch(self) -> bool:
         """Whether an epoch is one step."""
         return self.batch == self.n_rows
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether there is no hidden layer."""
+        return len(self.widths) == 2
+
+    @property
+    def momentum(self) -> float:
+        """Of SGD."""
+        return 0.9 if self.optimizer == "momentum" else 0.0
 
     @property
     def is_binary(self) -> bool:
@@ -75,6 +85,8 @@ CELLS = {
     "mnist-32": Cell((784, 128, 10), 32, 19_200, 4_800),
     "mnist-128": Cell((784, 128, 10), 128, 57_600, 9_600),
     "wide-128": Cell((784, 512, 512, 10), 128, 19_200, 2_560),
+    "linear-28": Cell((28, 1), 1, 200_000, 500, optimizer="sgd"),
+    "linear-784": Cell((784, 1), 1, 19_200, 500, optimizer="sgd"),
     "full": Cell((4, 32, 16, 4), 10_000, 10_000, 10_000, 20, "tanh", "adam"),
 }
 

@@ -1,61 +1,14 @@
-"""The peers: each trains a cell's network its own best way, behind the same four methods.
-
-A library is imported when its contestant is made, so that one that is missing costs only its own column.
-"""
+"""The contestants: fastprop, the frameworks, scikit-learn, NumPy by hand, and Vowpal Wabbit for linear models."""
 
 from __future__ import annotations
 
 import warnings
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from cells import Cell, Data, Pairs
-
-LR, MOMENTUM = 0.01, 0.9
-ADAM_LR, BETA_1, BETA_2, EPS = 1e-3, 0.9, 0.999, 1e-8
-
-
-class Contestant:
-    """Trains one cell.
-
-    Attributes
-    ----------
-    name : str
-        As on the command line.
-    title : str
-        As in the table.
-    dispatches : bool
-        Whether every step goes through Python: such a peer is timed on fewer rows.
-    """
-
-    name: ClassVar[str]
-    title: ClassVar[str]
-    dispatches: ClassVar[bool] = False
-
-    def __init__(self, cell: Cell, data: Data, n_threads: int) -> None:
-        self.cell = cell
-        self.few, self.all = (data.X_few, data.y_few), (data.X, data.y)
-        self.n_threads = n_threads
-        self._rng = np.random.default_rng(2)
-
-    def set_weights(self, weights: Pairs) -> None:
-        """Start anew from these."""
-        raise NotImplementedError
-
-    def weights(self) -> Pairs:
-        """The weights now."""
-        raise NotImplementedError
-
-    def train(self, few: bool, shuffle: bool = True, epochs: int | None = None) -> None:
-        """Train on few rows or on all, in random order or in theirs; by default the cell's own number of epochs."""
-        raise NotImplementedError
-
-    def _orders(self, n_rows: int, shuffle: bool, epochs: int | None) -> list[np.ndarray]:
-        """An order of rows for each epoch. Where the batch is full, order does not matter and nobody shuffles."""
-        n_epochs = epochs or self.cell.epochs
-        if not shuffle or self.cell.is_full_batch:
-            return [np.arange(n_rows)] * n_epochs
-        return [self._rng.permutation(n_rows) for _ in range(n_epochs)]
+from contestant import ADAM_LR, BETA_1, BETA_2, EPS, LR, Contestant
+from frameworks import Jax, Torch, TorchCompiled
 
 
 class Fastprop(Contestant):
@@ -68,7 +21,7 @@ class Fastprop(Contestant):
 
         cell = self.cell
         hidden = [fp.Dense(n, activation=cell.activation) for n in cell.widths[1:-1]]
-        optimizer = fp.SGD(lr=LR, momentum=MOMENTUM) if cell.optimizer == "momentum" else fp.Adam(lr=ADAM_LR)
+        optimizer = fp.Adam(lr=ADAM_LR) if cell.optimizer == "adam" else fp.SGD(lr=LR, momentum=cell.momentum)
         loss = "bce" if cell.is_binary else "cross_entropy"
         self.net = fp.Network([*hidden, fp.Dense(cell.widths[-1])], loss=loss, optimizer=optimizer)
         self.net.set_weights(weights)
@@ -84,152 +37,47 @@ class Fastprop(Contestant):
         self.net.fit(X, y, epochs=n_epochs, batch_size=batch, shuffle=shuffle, n_threads=n_threads, progress=False)
 
 
-class Jax(Contestant):
-    """One `jit` for all epochs: `lax.scan` over the steps, rows gathered inside, buffers donated."""
-
-    name, title = "jax", "JAX scan"
-
-    def __init__(self, cell: Cell, data: Data, n_threads: int) -> None:
-        super().__init__(cell, data, n_threads)
-        import jax
-        import jax.numpy as jnp
-
-        self.few, self.all = ((jnp.asarray(X), jnp.asarray(y, jnp.int32)) for X, y in (self.few, self.all))
-        self._epoch = jax.jit(self._scan, donate_argnums=(0,))
-
-    def _loss(self, weights: Any, x: Any, y: Any) -> Any:
-        import jax
-        import jax.numpy as jnp
-
-        act = jnp.tanh if self.cell.activation == "tanh" else jax.nn.relu
-        for W, b in weights[:-1]:
-            x = act(x @ W + b)
-        z = x @ weights[-1][0] + weights[-1][1]
-        if self.cell.is_binary:
-            return jnp.mean(jnp.logaddexp(0.0, z[:, 0]) - y * z[:, 0])
-        return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(z), y[:, None], 1))
-
-    def _update(self, state: Any, g: Any) -> Any:
-        """The rule on (weights, first slot, second slot, count of updates)."""
-        import jax
-        import jax.numpy as jnp
-
-        weights, m, v, t = state
-        t = t + 1.0
-        if self.cell.optimizer == "momentum":
-            m = jax.tree.map(lambda m, g: MOMENTUM * m + g, m, g)
-            return jax.tree.map(lambda w, m: w - LR * m, weights, m), m, v, t
-        m = jax.tree.map(lambda m, g: BETA_1 * m + (1 - BETA_1) * g, m, g)
-        v = jax.tree.map(lambda v, g: BETA_2 * v + (1 - BETA_2) * g * g, v, g)
-        rate, scale = ADAM_LR / (1 - BETA_1**t), 1 / jnp.sqrt(1 - BETA_2**t)
-        weights = jax.tree.map(lambda w, m, v: w - rate * m / (jnp.sqrt(v) * scale + EPS), weights, m, v)
-        return weights, m, v, t
-
-    def _scan(self, state: Any, X: Any, y: Any, order: Any) -> Any:
-        import jax
-
-        def step(state: Any, rows: Any) -> Any:
-            x, target = (X, y) if self.cell.is_full_batch else (X[rows], y[rows])
-            loss, g = jax.value_and_grad(self._loss)(state[0], x, target)
-            return self._update(state, g), loss
-
-        return jax.lax.scan(step, state, order)
-
-    def set_weights(self, weights: Pairs) -> None:
-        import jax
-        import jax.numpy as jnp
-
-        start = [(jnp.array(W), jnp.array(b)) for W, b in weights]
-        self.state = start, jax.tree.map(jnp.zeros_like, start), jax.tree.map(jnp.zeros_like, start), jnp.float32(0)
-
-    def weights(self) -> Pairs:
-        return [(np.asarray(W), np.asarray(b)) for W, b in self.state[0]]
-
-    def train(self, few: bool, shuffle: bool = True, epochs: int | None = None) -> None:
-        import jax
-
-        X, y = self.few if few else self.all
-        if self.cell.is_full_batch:
-            order = np.zeros((epochs or self.cell.epochs, 1), np.int32)  # only its length counts
-        else:
-            order = np.concatenate(self._orders(len(X), shuffle, epochs)).astype(np.int32).reshape(-1, self.cell.batch)
-        self.state, losses = self._epoch(self.state, X, y, order)
-        jax.block_until_ready((self.state, losses))
-
-
-class Torch(Contestant):
-    """Eager PyTorch: rows by index, `foreach` optimizers."""
-
-    name, title, dispatches = "torch", "PyTorch eager", True
-
-    def __init__(self, cell: Cell, data: Data, n_threads: int) -> None:
-        super().__init__(cell, data, n_threads)
-        import torch
-
-        torch.set_num_threads(n_threads)
-        self.few, self.all = (
-            (torch.from_numpy(X), torch.from_numpy(y).float()[:, None] if cell.is_binary else torch.from_numpy(y))
-            for X, y in (self.few, self.all)
-        )
-
-    def set_weights(self, weights: Pairs) -> None:
-        import torch
-
-        layers: list[Any] = []
-        for W, b in weights:
-            layer = torch.nn.Linear(*W.shape)
-            with torch.no_grad():
-                layer.weight.copy_(torch.from_numpy(W.T.copy()))
-                layer.bias.copy_(torch.from_numpy(b))
-            layers += [layer, torch.nn.Tanh() if self.cell.activation == "tanh" else torch.nn.ReLU()]
-        self.model = torch.nn.Sequential(*layers[:-1])
-        self.loss = torch.nn.BCEWithLogitsLoss() if self.cell.is_binary else torch.nn.CrossEntropyLoss()
-        if self.cell.optimizer == "momentum":
-            self.optimizer = torch.optim.SGD(self.model.parameters(), lr=LR, momentum=MOMENTUM, foreach=True)
-        else:
-            self.optimizer = torch.optim.Adam(self.model.parameters(), lr=ADAM_LR, foreach=True)
-
-    def weights(self) -> Pairs:
-        layers = [layer for layer in self.model if hasattr(layer, "weight")]
-        return [(layer.weight.detach().numpy().T.copy(), layer.bias.detach().numpy().copy()) for layer in layers]
-
-    def train(self, few: bool, shuffle: bool = True, epochs: int | None = None) -> None:
-        import torch
-
-        X, y = self.few if few else self.all
-        for order in self._orders(len(X), shuffle, epochs):
-            rows = torch.from_numpy(order)
-            for first in range(0, len(X), self.cell.batch):
-                at = rows[first : first + self.cell.batch]
-                x, target = (X, y) if self.cell.is_full_batch else (X[at], y[at])
-                self.optimizer.zero_grad(set_to_none=True)
-                self.loss(self.model(x), target).backward()
-                self.optimizer.step()
-
-
 class Sklearn(Contestant):
-    """`MLPClassifier.partial_fit`, which takes one pass over its rows."""
+    """`partial_fit`, one pass over its rows: of `MLPClassifier`, or of `SGDClassifier` for linear models."""
 
-    name, title, dispatches = "sklearn", "scikit-learn", True
+    name, title = "sklearn", "scikit-learn"
+
+    def __init__(self, cell: Cell, data: Data, n_threads: int) -> None:
+        super().__init__(cell, data, n_threads)
+        self.dispatches = not cell.is_linear  # the loop over samples of SGDClassifier is compiled
 
     def set_weights(self, weights: Pairs) -> None:
-        from sklearn.neural_network import MLPClassifier
-
-        cell = self.cell
-        solver: dict[str, Any] = {"solver": "adam", "learning_rate_init": ADAM_LR}
-        if cell.optimizer == "momentum":
-            solver = {"solver": "sgd", "learning_rate_init": LR, "momentum": MOMENTUM, "nesterovs_momentum": False}
-        options = {"activation": cell.activation, "alpha": 0.0, "batch_size": cell.batch, **solver}
-        self.model = MLPClassifier(cell.widths[1:-1], **options)
+        self.model = self._linear() if self.cell.is_linear else self._multilayer()
         X, y = self.few
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a batch larger than these few rows
-            self.model.partial_fit(X[:2], y[:2], classes=np.arange(max(2, cell.widths[-1])))
+            self.model.partial_fit(X[:2], y[:2], classes=np.arange(max(2, self.cell.widths[-1])))
+        if self.cell.is_linear:
+            ((W, b),) = weights
+            self.model.coef_[:], self.model.intercept_[:] = W.T, b
+            return
         for k, (W, b) in enumerate(weights):
             self.model.coefs_[k], self.model.intercepts_[k] = W.copy(), b.copy()
         del self.model._optimizer  # what the two rows left; the next call makes a new one
 
+    def _linear(self) -> Any:
+        from sklearn.linear_model import SGDClassifier
+
+        return SGDClassifier(loss="log_loss", penalty=None, alpha=0.0, learning_rate="constant", eta0=LR)
+
+    def _multilayer(self) -> Any:
+        from sklearn.neural_network import MLPClassifier
+
+        cell = self.cell
+        solver: dict[str, Any] = {"solver": "adam", "learning_rate_init": ADAM_LR}
+        if cell.optimizer != "adam":
+            solver = {"solver": "sgd", "learning_rate_init": LR, "momentum": cell.momentum, "nesterovs_momentum": False}
+        options = {"activation": cell.activation, "alpha": 0.0, "batch_size": cell.batch, **solver}
+        return MLPClassifier(cell.widths[1:-1], **options)
+
     def weights(self) -> Pairs:
+        if self.cell.is_linear:
+            return [(self.model.coef_.T.copy(), self.model.intercept_.copy())]
         return [(W.copy(), b.copy()) for W, b in zip(self.model.coefs_, self.model.intercepts_, strict=True)]
 
     def train(self, few: bool, shuffle: bool = True, epochs: int | None = None) -> None:
@@ -237,6 +85,52 @@ class Sklearn(Contestant):
         self.model.set_params(shuffle=shuffle and not self.cell.is_full_batch)
         for _ in range(epochs or self.cell.epochs):
             self.model.partial_fit(X, y)
+
+
+class VowpalWabbit(Contestant):
+    """`learn` for one example after the other, by plain SGD: neither adaptive, normalised nor invariant.
+
+    Only learning is timed: the few examples are parsed beforehand, and handed over without the checks of the Python
+    wrapper. That takes 0.6 us an example of 28 features and 2.5 of 784; reading its cache file takes 1.0 and 11, in the
+    file's order. More examples would take longer (32 KB each: 1.4 us beyond a few thousand), for they leave the caches.
+    """
+
+    name, title, dispatches = "vw", "Vowpal Wabbit", True
+    OPTIONS = f"--sgd --learning_rate {LR} --power_t 0 --loss_function logistic --quiet --no_stdin --bit_precision 18"
+    CONSTANT = 11650396 % 2**18  # where it keeps the bias
+
+    @classmethod
+    def suits(cls, cell: Cell) -> bool:
+        return cell.is_linear and cell.is_binary and cell.batch == 1
+
+    def __init__(self, cell: Cell, data: Data, n_threads: int) -> None:
+        super().__init__(cell, data, n_threads)
+        from vowpalwabbit import Workspace
+
+        self._model = Workspace(self.OPTIONS)
+        self._learn = super(Workspace, self._model).learn
+        self._examples = [self._model.example(line) for line in self._lines()]
+
+    def _lines(self) -> list[str]:
+        """The few rows in VW's text: a label of -1 or 1, then pairs of index and value."""
+        X, y = self.few
+        rows = (" ".join(f"{k}:{value:.9g}" for k, value in enumerate(x)) for x in X.tolist())
+        return [f"{label} | {row}" for label, row in zip((2 * y - 1).tolist(), rows, strict=True)]
+
+    def set_weights(self, weights: Pairs) -> None:
+        ((W, b),) = weights
+        for k, w in [*enumerate(W[:, 0].tolist()), (self.CONSTANT, float(b[0]))]:
+            self._model.set_weight(k, 0, w)
+
+    def weights(self) -> Pairs:
+        W = [[self._model.get_weight(k)] for k in range(self.cell.widths[0])]
+        return [(np.array(W), np.array([self._model.get_weight(self.CONSTANT)]))]
+
+    def train(self, few: bool, shuffle: bool = True, epochs: int | None = None) -> None:
+        examples, learn = self._examples, self._learn
+        for order in self._orders(len(examples), shuffle, epochs):
+            for row in order.tolist():
+                learn(examples[row])
 
 
 class Numpy(Contestant):
@@ -284,8 +178,10 @@ class Numpy(Contestant):
     def _update(self, gradients: list[np.ndarray]) -> None:
         self.t += 1
         for p, m, v, g in zip(self.parameters, *self.slots, gradients, strict=True):
-            if self.cell.optimizer == "momentum":
-                m *= MOMENTUM
+            if self.cell.optimizer == "sgd":
+                p -= LR * g
+            elif self.cell.optimizer == "momentum":
+                m *= self.cell.momentum
                 m += g
                 p -= LR * m
             else:
@@ -294,4 +190,6 @@ class Numpy(Contestant):
                 p -= ADAM_LR / (1 - BETA_1**self.t) * m / (np.sqrt(v / (1 - BETA_2**self.t)) + EPS)
 
 
-CONTESTANTS: dict[str, type[Contestant]] = {c.name: c for c in (Fastprop, Jax, Torch, Sklearn, Numpy)}
+CONTESTANTS: dict[str, type[Contestant]] = {
+    c.name: c for c in (Fastprop, Jax, TorchCompiled, Torch, Sklearn, Numpy, VowpalWabbit)
+}

@@ -1,12 +1,14 @@
-"""fastprop beside JAX, PyTorch, scikit-learn and NumPy: the same training, in one run, in turns.
+"""fastprop beside JAX, PyTorch, scikit-learn, NumPy and Vowpal Wabbit: the same training, in one run, in turns.
 
-    python benchmarks/peers.py                      every cell and peer, one thread and two, some five minutes
+    python benchmarks/peers.py                      every cell and peer, one thread and two, some ten minutes
     python benchmarks/peers.py --cells table-32,mnist-128 --peers fastprop,jax --threads 1
-    python benchmarks/peers.py --json peers.json --readme
+    python benchmarks/peers.py --json peers.json --plot peers.png
+    python benchmarks/peers.py --readme             tables into README.md, the plot beside this script
 
 All start from the same weights and see the same rows. First each trains one epoch in the rows' order and one shuffled,
 and its loss must be that of the others. Then they are timed in turns, so that a busy neighbour hits all alike: a
-round is an epoch of each, shuffled. Peers that dispatch each step from Python get shorter epochs.
+round is an epoch of each, shuffled. Peers that dispatch each step from Python get shorter epochs. Compiling is never
+timed. Vowpal Wabbit takes part in linear cells only, where scikit-learn is `SGDClassifier`.
 
 Numbers are microseconds a step: the median over rounds and, in brackets, the quartiles. A ratio is the median over
 rounds of the peer's time over fastprop's in that round: above 1 fastprop is faster. Rows that fastprop loses stay.
@@ -18,11 +20,8 @@ they are imported.
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
 import os
-import platform
-import re
 import subprocess
 import sys
 import time
@@ -32,26 +31,27 @@ from typing import Any
 
 import numpy as np
 from cells import CELLS, Cell, Data, initial_weights, loss_of, make_data
-from contestants import CONTESTANTS, Contestant
+from contestant import CannotRunError, Contestant
+from contestants import CONTESTANTS
+from report import PLOT, Result, describe_machine, line_of, plot, report, write_readme
 
-README = Path(__file__).resolve().parent.parent / "README.md"
-BEGIN, END = "<!-- peers:begin -->", "<!-- peers:end -->"
 ENOUGH_ROUNDS, MIN_ROUNDS, MAX_ROUNDS = 5, 3, 60  # fewer than enough only where twice the time is up
 # How far losses may lie from their median: in the same order relative to it, shuffled to the initial loss.
 SAME_ORDER, SHUFFLED = 0.02, 0.1
-Result = dict[str, Any]
 
 # ---- in the measuring process -------------------------------------------------------------------------------------
 
 
 def prepare(names: list[str], cell: Cell, data: Data, n_threads: int) -> tuple[dict[str, Contestant], dict[str, str]]:
-    """The contestants that there are, and why the others are missing."""
+    """The contestants that there are, and why others are missing."""
     found, missing = {}, {}
     for name in names:
+        if not CONTESTANTS[name].suits(cell):
+            continue
         try:
             contestant = CONTESTANTS[name](cell, data, n_threads)
             contestant.set_weights(initial_weights(cell))
-        except ImportError as error:
+        except (ImportError, CannotRunError) as error:
             missing[name] = str(error)
         else:
             found[name] = contestant
@@ -177,80 +177,6 @@ def run(options: argparse.Namespace, n_threads: int) -> dict[str, Result]:
     return results
 
 
-def line_of(result: Result) -> str:
-    """A result in a line, for those who wait."""
-    parts = [f"{name} {figure(peer['us'])} us" for name, peer in result["peers"].items()]
-    return f"{result['cell']:34s} {', '.join(parts)} ({result['rounds']} rounds)"
-
-
-def figure(x: float) -> str:
-    """A number with three digits."""
-    return f"{x:.0f}" if x >= 99.5 else f"{x:.1f}" if x >= 9.95 else f"{x:.2f}" if x >= 0.995 else f"{x:.3f}"
-
-
-def table(results: dict[str, Result], peers: list[str]) -> str:
-    """A markdown table of one number of threads."""
-    present = [p for p in peers if any(p in r["peers"] for r in results.values())]
-    has_fraction = any("fraction" in r for r in results.values())
-    head = ["network", *(CONTESTANTS[p].title for p in present)]
-    if has_fraction:
-        head.insert(2, "of the ceiling")
-    lines = [" | ".join(head), " | ".join(["---", *["---:"] * (len(head) - 1)])]
-    for result in results.values():
-        row = [result["cell"], *(entry(p, result["peers"].get(p)) for p in present)]
-        if has_fraction:
-            row.insert(2, f"{100 * result['fraction']:.0f} %")
-        lines.append(" | ".join(row))
-    return "\n".join(f"| {line} |" for line in lines)
-
-
-def entry(name: str, peer: Result | None) -> str:
-    """A peer in a cell of the table."""
-    if peer is None:
-        return ""
-    text = f"{figure(peer['us'])} [{figure(peer['low'])}-{figure(peer['high'])}]"
-    if name != "fastprop" and "ratio" in peer:
-        text += f" **{figure(peer['ratio'])}x**"
-    return text + (" (!)" if "wrong" in peer else "")
-
-
-def report(machine: str, by_threads: dict[int, dict[str, Result]], peers: list[str]) -> str:
-    """All tables, with what the reader must know."""
-    parts = []
-    for n_threads, results in by_threads.items():
-        parts += [f"{'One thread' if n_threads == 1 else f'{n_threads} threads'}:", table(results, peers)]
-    notes = [f"Microseconds a step, median [quartiles] and the peer's time over fastprop's. {machine}."]
-    every = [r for results in by_threads.values() for r in results.values()]
-    notes += sorted({f"Missing: {CONTESTANTS[p].title}: {why}." for r in every for p, why in r["missing"].items()})
-    notes += [f"(!) {r['cell']}, {p}: {x['wrong']}." for r in every for p, x in r["peers"].items() if "wrong" in x]
-    return "\n\n".join([*parts, "\n".join(notes)])
-
-
-def describe_machine(peers: list[str]) -> str:
-    """Processor, number of them, and the versions of what is compared."""
-    names = {"jax": "jax", "torch": "torch", "sklearn": "scikit-learn", "numpy": "numpy"}
-    versions = []
-    for name in ["numba", *(names[p] for p in peers if p in names)]:
-        try:
-            versions.append(f"{name} {importlib.metadata.version(name)}")
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    model = platform.processor() or platform.machine()
-    if os.path.exists("/proc/cpuinfo"):
-        match = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
-        model = match[1] if match else model
-    return f"{model}, {os.cpu_count()} processors, Python {platform.python_version()}, {', '.join(versions)}"
-
-
-def write_readme(text: str) -> None:
-    """Put the report between the two comments of the README."""
-    readme = README.read_text(encoding="utf-8")
-    if BEGIN not in readme or END not in readme:
-        raise SystemExit(f"{README} has no {BEGIN} and {END} to write between")
-    before, rest = readme.split(BEGIN, 1)
-    README.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.split(END, 1)[1]}", encoding="utf-8")
-
-
 def names_in(known: Any) -> Any:
     """A parser of comma-separated names."""
 
@@ -277,7 +203,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--threads", type=numbers, default=[1, 2], help="numbers of threads; default 1,2")
     parser.add_argument("--seconds", type=float, default=7.0, help="to time each cell for; default 7")
     parser.add_argument("--json", type=Path, help="write all numbers to this file")
-    parser.add_argument("--readme", action="store_true", help="write the tables into README.md")
+    parser.add_argument("--plot", type=Path, help="draw all numbers into this file (with matplotlib)")
+    parser.add_argument("--readme", action="store_true", help=f"write tables into README.md, the plot to {PLOT.name}")
     parser.add_argument("--work", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 
@@ -295,7 +222,10 @@ def main() -> None:
     print(text)
     if options.json:
         options.json.write_text(json.dumps({"machine": machine, "threads": by_threads}, indent=1), encoding="utf-8")
+    if options.plot:
+        plot(by_threads, options.peers, options.plot)
     if options.readme:
+        plot(by_threads, options.peers, PLOT)
         write_readme(text)
     if "(!)" in text:
         raise SystemExit("some peers did not learn the same")

@@ -1,13 +1,15 @@
-"""The comparison with peers compares the same thing: on a tiny cell all that are installed learn the same."""
+"""The comparisons compare the same thing: on a tiny cell all peers that are installed learn the same."""
 
 from __future__ import annotations
 
+import gzip
 import importlib.util
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,34 +19,39 @@ FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="benchmarks/ is not beside the tests")
 
 
+MODULES = ("cells", "contestant", "frameworks", "contestants", "report", "peers", "mnist98_trainers", "mnist98")
+
+
 @pytest.fixture
 def modules(monkeypatch):
-    """The benchmark's modules, as the script sees them."""
+    """The modules of the benchmarks, as the scripts see them."""
     monkeypatch.syspath_prepend(str(FOLDER))
-    cells, contestants, peers = (importlib.import_module(name) for name in ("cells", "contestants", "peers"))
-    yield cells, contestants, peers
-    for name in ("cells", "contestants", "peers"):
+    yield SimpleNamespace(**{name: importlib.import_module(name) for name in MODULES})
+    for name in MODULES:
         sys.modules.pop(name, None)
 
 
-def installed(contestants):
-    package = {"jax": "jax", "torch": "torch", "sklearn": "sklearn"}
-    return [name for name in contestants.CONTESTANTS if name not in package or importlib.util.find_spec(package[name])]
+def installed(contestants, cell):
+    """Peers for the cell; not the compiled PyTorch, which takes a minute."""
+    package = {"jax": "jax", "torch": "torch", "sklearn": "sklearn", "vw": "vowpalwabbit"}
+    found = [name for name in contestants if name not in package or importlib.util.find_spec(package[name])]
+    return [name for name in found if contestants[name].suits(cell) and name != "torch_compiled"]
 
 
 TINY = {
     "binary": dict(widths=(3, 8, 1), batch=16, n_rows=320, n_few=160),
     "classes": dict(widths=(3, 8, 4), batch=16, n_rows=320, n_few=160),
+    "linear": dict(widths=(5, 1), batch=1, n_rows=300, n_few=200, optimizer="sgd"),
     "full": dict(widths=(4, 8, 3), batch=200, n_rows=200, n_few=200, epochs=20, activation="tanh", optimizer="adam"),
 }
 
 
 @pytest.mark.parametrize("kind", TINY)
 def test_all_peers_learn_the_same(modules, kind):
-    cells, contestants, peers = modules
-    cell = cells.Cell(**TINY[kind])
-    data, names = cells.make_data(cell), installed(contestants)
+    peers, cell = modules.peers, modules.cells.Cell(**TINY[kind])
+    data, names = modules.cells.make_data(cell), installed(modules.contestants.CONTESTANTS, cell)
     found, missing = peers.prepare(names, cell, data, 1)
+    assert list(found) == names
     assert not missing
     losses = {name: peers.learn(contestant, data) for name, contestant in found.items()}
     assert not peers.disagreements(losses)
@@ -54,8 +61,40 @@ def test_all_peers_learn_the_same(modules, kind):
     assert np.all(shuffled < initial)
 
 
+@pytest.mark.parametrize("kind", ["binary", "full"])
+def test_the_step_that_pytorch_compiles(modules, monkeypatch, kind):
+    """Compiled by nobody, which is quick."""
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    cell = modules.cells.Cell(**TINY[kind])
+    data = modules.cells.make_data(cell)
+    found, _ = modules.peers.prepare(["numpy", "torch_compiled"], cell, data, 1)
+    losses = {name: modules.peers.learn(contestant, data) for name, contestant in found.items()}
+    np.testing.assert_allclose(losses["torch_compiled"][:2], losses["numpy"][:2], rtol=1e-3)
+
+
+def test_where_compiling_fails_the_report_says_why(modules, monkeypatch):
+    torch = pytest.importorskip("torch")
+
+    def no_compiler(*_):
+        raise RuntimeError("no C++ compiler found\nand a long story")
+
+    monkeypatch.setattr(torch, "compile", lambda function, **_: no_compiler)
+    cell = modules.cells.Cell(**TINY["binary"])
+    found, missing = modules.peers.prepare(["torch_compiled"], cell, modules.cells.make_data(cell), 1)
+    assert not found
+    notes = modules.report.missing_notes([{"cell": cell.name, "missing": missing}, {"cell": "other", "missing": {}}])
+    why = "torch.compile failed: no C++ compiler found"
+    assert notes == [f"Missing: PyTorch compiled in 3-8-1, batch 16: {why}."]
+
+
+def test_vowpal_wabbit_takes_part_in_linear_cells_only(modules):
+    cell = modules.cells.Cell(**TINY["binary"])
+    assert modules.peers.prepare(["vw"], cell, modules.cells.make_data(cell), 1) == ({}, {})
+
+
 def test_a_peer_that_learns_something_else_is_named(modules):
-    peers = modules[2]
+    peers = modules.peers
     same = [0.7, 0.4, 0.3]
     assert peers.disagreements({"a": same, "b": same, "c": same}) == {}
     assert set(peers.disagreements({"a": same, "b": same, "c": [0.7, 0.5, 0.3]})) == {"c"}
@@ -63,15 +102,14 @@ def test_a_peer_that_learns_something_else_is_named(modules):
 
 
 def test_missing_peers_are_skipped_with_a_reason(modules, monkeypatch):
-    cells, _, peers = modules
-    cell = cells.Cell(**TINY["binary"])
+    cell = modules.cells.Cell(**TINY["binary"])
     monkeypatch.setitem(sys.modules, "torch", None)
-    found, missing = peers.prepare(["torch", "numpy"], cell, cells.make_data(cell), 1)
+    found, missing = modules.peers.prepare(["torch", "numpy"], cell, modules.cells.make_data(cell), 1)
     assert list(found) == ["numpy"]
     assert "torch" in missing["torch"]
 
 
-def test_script_reports_times_and_ratios(modules, tmp_path):
+def test_script_reports_times_and_ratios(tmp_path):
     path = tmp_path / "peers.json"
     command = [sys.executable, str(FOLDER / "peers.py"), "--cells", "table-32", "--peers", "fastprop,numpy"]
     command += ["--threads", "1", "--seconds", "0", "--json", str(path)]
@@ -86,12 +124,86 @@ def test_script_reports_times_and_ratios(modules, tmp_path):
 
 
 def test_readme_section_is_replaced(modules, monkeypatch, tmp_path):
-    peers = modules[2]
-    readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{peers.BEGIN}\nold\n{peers.END}\nafter\n")
-    monkeypatch.setattr(peers, "README", readme)
-    peers.write_readme("new")
-    assert readme.read_text() == f"before\n{peers.BEGIN}\nnew\n{peers.END}\nafter\n"
+    report, readme = modules.report, tmp_path / "README.md"
+    readme.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
+    monkeypatch.setattr(report, "README", readme)
+    report.write_readme("new")
+    before, rest = readme.read_text().split(f"{report.BEGIN}\nnew\n\n")
+    picture, after = rest.split(f"\n{report.END}\n")
+    assert (before, after) == ("before\n", "after\n")
+    assert picture.endswith("(benchmarks/peers.png)")
     readme.write_text("none")
     with pytest.raises(SystemExit, match="peers:begin"):
-        peers.write_readme("new")
+        report.write_readme("new")
+
+
+def result_of(cell, ours, vw=None):
+    """A result as of `peers.measure`, of one peer or two."""
+    peers = {"fastprop": {"us": ours, "low": 0.9 * ours, "high": 1.2 * ours}}
+    if vw:
+        peers["vw"] = {"us": vw, "low": vw, "high": 2 * vw, "ratio": vw / ours}
+    return {"cell": cell, "peers": peers, "missing": {}}
+
+
+def test_tables_keep_the_rows_that_are_lost(modules):
+    table = modules.report.table({"a": result_of("28-1", 2.0, 1.0), "b": result_of("2-8-1", 3.0)}, ["fastprop", "vw"])
+    _, _, first, second = table.splitlines()
+    assert first == "| 28-1 | 2.00 [1.80-2.40] | 1.00 [1.00-2.00] **0.500x** |"
+    assert second == "| 2-8-1 | 3.00 [2.70-3.60] |  |"
+
+
+def test_plot_has_a_panel_for_each_cell(modules, monkeypatch, tmp_path):
+    plt = pytest.importorskip("matplotlib.pyplot")
+    figures = []
+    monkeypatch.setattr(plt, "close", figures.append)
+    results = {"a": result_of("28-1", 2.0, 1.0), "b": result_of("2-8-1", 3.0)}
+    modules.report.plot({1: results, 2: results}, ["fastprop", "vw"], tmp_path / "plot.png")
+    first, second = figures[0].axes
+    assert (tmp_path / "plot.png").stat().st_size > 1000
+    assert [first.get_title(), second.get_title()] == ["28-1", "2-8-1"]
+    assert [label.get_text() for label in first.get_yticklabels()] == ["fastprop", "Vowpal Wabbit"]
+    dots = [line.get_xdata()[0] for line in first.lines if line.get_marker() == "o"]
+    assert dots == [2.0, 1.0, 2.0, 1.0]
+
+
+# ---- MNIST to 98 % ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["fastprop", "jax", "torch"])
+def test_all_trainers_follow_the_recipe(modules, name):
+    """Which pixel is bright tells the class."""
+    pytest.importorskip(name)
+    trainers, rng = modules.mnist98_trainers, np.random.default_rng(0)
+    X, y = rng.random((1312, 784), np.float32) * np.float32(0.1), rng.integers(0, 10, 1312).astype(np.uint8)
+    X[np.arange(1312), 7 * y] = 1.0
+    reader = SimpleNamespace(result=lambda: [(X, y), (X, y)])
+    classes = trainers.TRAINERS[name](reader, 0)
+    assert classes.shape == y.shape
+    assert np.mean(classes == y) > 0.5
+    assert [mark[0] for mark in trainers.marks][-1] == "predict"
+
+
+def test_rates_of_the_recipe(modules):
+    trainers = modules.mnist98_trainers
+    rates = [trainers.rate_of(t, 100) for t in range(100)]
+    assert np.argmax(rates) == 9
+    assert rates[9] == pytest.approx(trainers.LR)
+    assert rates[0] == pytest.approx(trainers.LR / 10)
+    assert rates[99] == pytest.approx(trainers.LR / 90)
+
+
+def test_idx_files_are_read(modules, tmp_path):
+    array = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    path = tmp_path / "x.gz"
+    path.write_bytes(gzip.compress(b"\0\0\x08\x03" + np.array(array.shape, ">u4").tobytes() + array.tobytes()))
+    np.testing.assert_array_equal(modules.mnist98_trainers.read_idx(path), array)
+
+
+def test_mnist_98(modules, data_path, tmp_path):
+    """The whole of a run, from its start to its accuracy."""
+    data_path("mnist")
+    run = modules.mnist98.run("fastprop", 0, str(tmp_path))
+    assert run["accuracy"] > 0.975  # the median of seeds is 98.0 %
+    assert 0 < sum(run["phases"].values()) <= run["seconds"]
+    table = modules.mnist98.table({"fastprop": [run, {**run, "accuracy": 0.9, "seconds": 9.0}]})
+    assert "(!)" in table.splitlines()[2]
