@@ -174,10 +174,10 @@ def test_all_trainers_follow_the_recipe(modules, name):
     """Which pixel is bright tells the class."""
     pytest.importorskip(name)
     trainers, rng = modules.mnist98_trainers, np.random.default_rng(0)
-    X, y = rng.random((1312, 784), np.float32) * np.float32(0.1), rng.integers(0, 10, 1312).astype(np.uint8)
-    X[np.arange(1312), 7 * y] = 1.0
-    reader = SimpleNamespace(result=lambda: [(X, y), (X, y)])
-    classes = trainers.TRAINERS[name](reader, 0)
+    X, y = rng.random((1344, 784), np.float32) * np.float32(0.1), rng.integers(0, 10, 1344).astype(np.uint8)
+    X[np.arange(1344), 7 * y] = 1.0
+    reader = SimpleNamespace(result=lambda: (X, y))
+    classes = trainers.TRAINERS[name](reader, reader, 0)
     assert classes.shape == y.shape
     assert np.mean(classes == y) > 0.5
     assert [mark[0] for mark in trainers.marks][-1] == "predict"
