@@ -103,8 +103,8 @@ SOURCE = record(
 # or everything to everybody where units = -1. `sync`: wait for all workers before it.
 INSTRUCTION = record(kernel="i8", operation="i8", units="i8", sync="i8")
 
-# A chunk of rows to train on, and what came of it. Per sample each row is an update: `position` is the number of updates
-# of the table before the chunk, `count` and `lr` are those of its last one, `loss` is the mean weighted by samples.
+# A chunk of rows to train on, and what came of it. Per sample each row is an update: `position` counts the updates of
+# the table before the chunk, `count` and `lr` are those of its last one, `loss` is the mean weighted by samples.
 CHUNK = record(
     first="i8", n_rows="i8", position="i8", is_last="i8", count="i8", lr="f8", inverse_weight="f8", loss="f8",
     penalty="f8",
