@@ -16,7 +16,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from fastprop.kernels.jit import OPTIONS
+from fastprop.kernels.compiler import OPTIONS
 from fastprop.kernels.simd import I64, Vec, broadcast, constant, load_at, scalar_ir, store_at
 from fastprop.kernels.tile import loop
 from fastprop.plan import aligned

@@ -23,7 +23,9 @@ from numba.extending import intrinsic
 
 from fastprop.engine import Engine
 from fastprop.kernels import records
-from fastprop.kernels.jit import OPTIONS, Kernel, arguments
+from fastprop.kernels.compiler import OPTIONS
+from fastprop.kernels.handles import Kernel
+from fastprop.kernels.jit import arguments
 from fastprop.kernels.simd import I64, Spec, index_pointer
 from fastprop.kernels.sync import is_x86
 from fastprop.threads import pool

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import Adam, Dense, Dropout, Network
-from .kernels import jit
+from .kernels import handles
 from .plot import loss_curve
 
 EPOCHS = 40
@@ -48,10 +48,10 @@ def run(say: Say, folder: Path, seed: int = 0, n_threads: int | None = None) -> 
     say("data", f"digits of 8 x 8 pixels: {len(data.y_train)} to learn from, {len(data.y_test)} to test on")
 
     # Another network of the same kind meets a few rows first, so that what is timed below is training alone.
-    known, start = len(jit.compiled), time.perf_counter()
+    known, start = len(handles.compiled), time.perf_counter()
     few = data._replace(X_train=data.X_train[:64], y_train=data.y_train[:64])
     _train(few, 1, seed, n_threads)[0].evaluate(data.X_test[:64], data.y_test[:64])
-    n_compiled = len(jit.compiled) - known
+    n_compiled = len(handles.compiled) - known
     how = f"{n_compiled} kernels, kept on disk for the next time" if n_compiled else "all kernels were found on disk"
     say("compile", f"{time.perf_counter() - start:.2f} s, {how}")
 

@@ -7,7 +7,7 @@ import platform
 from collections.abc import Callable, Iterator
 
 from . import __version__, threads
-from .kernels import jit
+from .kernels import store
 from .kernels.target import target
 
 Fact = tuple[str, str]
@@ -50,7 +50,7 @@ def _threads() -> str:
 
 
 def _cache() -> str:
-    state = jit.cache_state()
+    state = store.cache_state()
     found = f"{state['path']}: {state['n_files']} files, {state['bytes'] / 1e6:.1f} MB"
     if state["problem"]:
         return f"{found}; not used: {state['problem']}; everything is compiled again in each process"

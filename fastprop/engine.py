@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from .checks import AnyMatrix
-from .kernels import records, sparse
-from .kernels.run import run_chunks
+from .kernels import records
+from .kernels.catalogue import run_chunks
 from .pace import ThreadChooser
 from .plan import Plan
 from .programs import Programs
@@ -87,8 +87,8 @@ class Engine:
         self.steps = steps = np.zeros(max_workers, records.STEP)
         steps["scratch"] = [w.array(scratch) for _ in range(max_workers)]
         if w.form.is_sparse:
-            steps["piece_values"] = [w.array(sparse.PIECE) for _ in range(max_workers)]
-            steps["piece_columns"] = [w.array(sparse.PIECE, "int64") for _ in range(max_workers)]
+            steps["piece_values"] = [w.array(records.PIECE) for _ in range(max_workers)]
+            steps["piece_columns"] = [w.array(records.PIECE, "int64") for _ in range(max_workers)]
         steps["training"] = {"train": 1, "store": 2, "evaluate": 0, "predict": 0}[recipe.mode]
         steps["seed"] = recipe.seed
         steps["sources"] = self.sources.ctypes.data

@@ -13,9 +13,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .kernels import dense, dot, gather, loss_rows, norm, online, online_loss, rowwise, sparse, update
 from .kernels.activations import Identity
-from .kernels.jit import Kernel
+from .kernels.catalogue import dense, dot, gather, loss_rows, norm, online, online_loss, rowwise, sparse, update
+from .kernels.handles import Kernel
+from .kernels.optimizers import Accumulate, Penalised
+from .kernels.records import BLOCK_ROWS
 from .plan import IDENTITY, Operation, Plan, Value
 from .workspace import GATHER_WEIGHTS, GATHER_X, GATHER_Y, LOSS, OUTPUT, Recipe, Workspace
 
@@ -207,9 +209,9 @@ class Programs:
     # ---- weights --------------------------------------------------------------------------------------------------
 
     def _update(self) -> None:
-        classes: tuple[type, ...] = (update.Accumulate,) if self.stores else (type(self.recipe.rule),)
+        classes: tuple[type, ...] = (Accumulate,) if self.stores else (type(self.recipe.rule),)
         if self.recipe.is_penalised and not self.stores:
-            classes += (update.Penalised,)
+            classes += (Penalised,)
         shape = self.plan.shape
         for op in reversed(self.plan.parametric):
             runs = math.ceil(op.out.n / shape.lanes)
@@ -238,7 +240,7 @@ class Programs:
         blocks = {}
         for op in self.plan.parametric:
             n_biases = op.n_biases if op.has_bias else 0
-            block = update.BLOCK_ROWS * self.plan.shape.panel
+            block = BLOCK_ROWS * self.plan.shape.panel
             blocks[op.index] = math.ceil(op.n_weights / block) + math.ceil(n_biases / block)
             self._reserve_units(op, blocks[op.index])
         self._wait()

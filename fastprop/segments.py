@@ -15,7 +15,7 @@ import numpy as np
 
 from .engine import Engine, chunks_of
 from .kernels import records
-from .kernels.rng import shuffle_rows
+from .kernels.catalogue import shuffle
 from .schedules import Rate, tabulate
 
 SEGMENT_UPDATES = 1 << 15
@@ -176,7 +176,18 @@ class Segments:
         return np.array([self.weights[f : f + n].sum() for f, n in zip(firsts, sizes, strict=True)])
 
 
+def shuffle_rows(out: np.ndarray, n: int, keys: np.ndarray, cursor: int) -> int:
+    """The next len(out) members of a random permutation of range(n), into `out`; start with cursor 0.
+
+    Returns
+    -------
+    int
+        The cursor for the next part of the permutation.
+    """
+    return int(shuffle(out.ctypes.data, out.size, n, keys.ctypes.data, cursor))
+
+
 def epoch_keys(seed: int, epoch: int) -> np.ndarray:
     """Six odd numbers that determine the permutation of an epoch."""
     generator = np.random.Generator(np.random.Philox(key=np.array([seed % 2**64, 2**63 + epoch], np.uint64)))
-    return generator.integers(0, 2**64, 6, dtype=np.uint64) | np.uint64(1)
+    return generator.integers(0, 2**64, records.N_KEYS, dtype=np.uint64) | np.uint64(1)

@@ -13,7 +13,7 @@ import os
 import threading
 from collections.abc import Callable
 
-from .kernels.run import run_chunks
+from .kernels.catalogue import run_chunks
 
 VARIABLES = ("FASTPROP_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS")  # joblib sets the latter two
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .components import Registry
-from .vmath import erf, sigmoid, softplus
+from .functions import erf, sigmoid, softplus
 
 ACTIVATIONS = Registry("activation", {"value": ("z",), "derivative": ("z", "a")})
 activation = ACTIVATIONS.register

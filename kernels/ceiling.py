@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from .jit import cached
+from .handles import Routine
 from .simd import I32, Vec, broadcast, fmuladd
 from .target import target
 from .tile import loop
@@ -43,12 +43,14 @@ def multiply_adds(typingctx, x, n):
     return (x(x, types.int64), codegen) if isinstance(x, types.Float) else None
 
 
-def run(x, n):
+def chains_float32(n):
+    """See `multiply_adds`; x is a number that LLVM cannot know."""
+    return int(multiply_adds(np.float32(1.0 / (n + 1.0)), n))
+
+
+def chains_float64(n):
     """See `multiply_adds`."""
-    return multiply_adds(x, n)
-
-
-run_chains = cached(run, nogil=True)
+    return int(multiply_adds(1.0 / (n + 1.0), n))
 
 
 def measure(dtype: str = "float32", seconds: float = 0.2) -> float:
@@ -65,14 +67,14 @@ def measure(dtype: str = "float32", seconds: float = 0.2) -> float:
     float
         A multiply-add counts as two operations.
     """
-    x = np.dtype(dtype).type(0.5)  # c converges to 1: no infinities, no subnormals
+    run_chains = Routine("ceiling", f"chains_{dtype}", 1)  # c converges to 1 / n: no infinities, no subnormals
     flops_of_round = 2 * n_chains() * target().shape(dtype).lanes
     n, best = 1 << 12, 0.0
-    run_chains(x, n)
+    run_chains(n)
     end = time.perf_counter() + seconds
     while True:
         start = time.perf_counter()
-        run_chains(x, n)
+        run_chains(n)
         elapsed = time.perf_counter() - start
         if elapsed < SLICE_SECONDS:
             n *= 2

@@ -11,8 +11,8 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+from .access import source_at
 from .jit import inner, kernel
-from .records import source_at
 from .simd import (
     I32,
     I64,

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .components import Registry
-from .vmath import sigmoid, softplus
+from .functions import sigmoid, softplus
 
 TASKS = ("regression", "binary", "classes")
 OPTIONS = {"averages": True, "target_low": 0.0, "task": "regression", "across_outputs": False}

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from numba.extending import intrinsic
 
+from .access import source_at
 from .gather import cast_row
 from .jit import component, forced, keeps_z, kernel
-from .records import source_at
 from .simd import (
     I64,
     Vec,

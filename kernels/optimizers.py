@@ -148,3 +148,20 @@ class Adamw(NamedTuple):
         v = self.beta2 * slots[1] + (1.0 - self.beta2) * (g * g)
         decayed = w - (lr * self.weight_decay) * w  # not w * (1 - ...): in float32 that would round the decay itself
         return decayed - (lr * t[0]) * m / (np.sqrt(v) * t[1] + self.eps), (m, v)
+
+
+# ---- what stands in a rule's place ----------------------------------------------------------------------------------
+
+
+class Accumulate(NamedTuple):
+    """Not a rule: adds the gradient to the one that is stored, and leaves the parameters alone."""
+
+    n_slots = 1
+    component_kind = "optimizer"
+
+    def update(self, w, g, slots, lr, t):
+        return w, (slots[0] + g,)
+
+
+class Penalised(NamedTuple):
+    """Marks a kernel of updates that also knows l1, l2 and clip_value: most networks need not compile those."""

@@ -12,13 +12,7 @@ Norms, and dense layers of one unit, have vectors as weights: one number for eac
 
 from __future__ import annotations
 
-import numba
 import numpy as np
-from llvmlite import ir
-from numba.core import types
-from numba.extending import intrinsic
-
-I64 = ir.IntType(64)
 
 
 def record(**fields: str) -> np.dtype:
@@ -126,25 +120,7 @@ JOB = record(
 
 OK, BAD_INPUT, DIVERGED = 0, 1, 2  # JOB.status
 
-Operation, Step, Source, Instruction, Program, Chunk, Job = map(
-    numba.from_dtype, (OPERATION, STEP, SOURCE, INSTRUCTION, PROGRAM, CHUNK, JOB)
-)
-
-
-def reader(kind: types.Record):
-    """An intrinsic: the record number `index` of the array of `kind` at an integer address."""
-
-    @intrinsic
-    def at(typingctx, address, index):
-        def codegen(context, builder, sig, args):
-            where = builder.add(args[0], builder.mul(args[1], I64(kind.size)))
-            return builder.inttoptr(where, context.get_value_type(kind))
-
-        return kind(types.int64, types.int64), codegen
-
-    return at
-
-
-operation_at, step_at, source_at, instruction_at, program_at, chunk_at, job_at = map(
-    reader, (Operation, Step, Source, Instruction, Program, Chunk, Job)
-)
+# Sizes that buffers and programs have to agree about with kernels.
+PIECE = 256  # CSR: entries of a row that are read at a time; their values and columns take 3 KB of scratch
+BLOCK_ROWS = 256  # rows of panels of one unit of work where gradients are stored: 32 KB
+N_KEYS = 6  # numbers that determine a permutation

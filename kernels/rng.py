@@ -7,8 +7,8 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from .jit import cached
-from .simd import I32, I64, Mask, Vec, broadcast
+from .records import N_KEYS
+from .simd import I32, I64, Mask, Vec, broadcast, index_pointer, offset
 
 # The finaliser "lowbias32" of C. Wellons' hash prospector (2018): bias 0.17 of the ideal's.
 MIX = ((16, 0x7FEB352D), (15, 0x846CA68B), (16, None))
@@ -58,31 +58,30 @@ def keep_mask(typingctx, spec, seed, count, operation, sample, feature, rate):
 SHUFFLE_BLOCK = 1024  # numbers; 8 KB stay in L1
 
 
-def shuffled(out, n, keys, cursor):
-    """The next len(out) members of a random permutation of range(n). Writes out; returns the new cursor.
+def shuffled(out_address, size, n, keys_address, cursor):
+    """The next `size` members of a random permutation of range(n). Writes int64 at out; returns the new cursor.
 
     A keyed bijection of the 2^k numbers around n, of which those below n are kept: no memory but `out`, so that a
     permutation of 10^9 rows costs nothing. `keys` are 6 odd uint64 numbers; start with cursor 0.
     """
+    out, keys = index_pointer(out_address), index_pointer(keys_address)
     bits = np.uint64(2)
     while (np.uint64(1) << bits) < np.uint64(n):
         bits += np.uint64(1)
     mask, half = (np.uint64(1) << bits) - np.uint64(1), (bits + np.uint64(1)) // np.uint64(2)
     filled, x = 0, cursor
-    while filled < out.size:  # a block at a time and key by key, on registers: 3 ns a row where one by one takes 15
-        block = out[filled : min(filled + SHUFFLE_BLOCK, out.size)]
-        for i in range(block.size):
+    while filled < size:  # a block at a time and key by key, on registers: 3 ns a row where one by one takes 15
+        block, n_block = offset(out, filled), min(SHUFFLE_BLOCK, size - filled)
+        for i in range(n_block):
             block[i] = x + i
-        for key in keys:  # add, multiply by an odd number, fold the high half into the low: each can be undone
-            for i in range(block.size):
+        for k in range(N_KEYS):  # add, multiply by an odd number, fold the high half into the low: each can be undone
+            key = np.uint64(keys[k])
+            for i in range(n_block):
                 y = ((np.uint64(block[i]) + (key >> np.uint64(32))) * key) & mask
                 block[i] = np.int64(y ^ (y >> half))
-        x += block.size
-        for i in range(block.size):
+        x += n_block
+        for i in range(n_block):
             y = block[i]
             out[filled] = y
             filled += y < n
     return x
-
-
-shuffle_rows = cached(shuffled, nogil=True)

@@ -16,22 +16,9 @@ from __future__ import annotations
 
 import math
 
-from .jit import cached, inner, invoke
-from .records import (
-    BAD_INPUT,
-    DIVERGED,
-    FINISH,
-    OK,
-    ROWS,
-    WEIGHTS,
-    chunk_at,
-    instruction_at,
-    job_at,
-    operation_at,
-    program_at,
-    source_at,
-    step_at,
-)
+from .access import chunk_at, instruction_at, job_at, operation_at, program_at, source_at, step_at
+from .jit import inner, invoke
+from .records import BAD_INPUT, DIVERGED, FINISH, OK, ROWS, WEIGHTS
 from .simd import double_pointer, index_pointer
 from .sync import barrier, flush_denormals, rendezvous, restore_mode
 
@@ -191,12 +178,12 @@ def run(address, worker, n_workers):
     """Train on (or evaluate, or predict) chunks job.first_chunk to job.last_chunk of the job at `address`.
 
     Every worker makes this call with its own number; all take the same decisions from the same numbers. Worker 0 writes
-    the losses of chunks, job.done (the number of chunks that were completed) and job.status.
+    the losses of chunks, job.done (the number of chunks that were completed) and job.status, which is returned to all.
     """
     job = job_at(address, 0)
     step = step_at(job.steps, worker)
     if not rendezvous(job.sync, n_workers):
-        return
+        return OK
     mode = flush_denormals()
     if job.rates != 0:
         done, status = run_samples(job, step)
@@ -206,6 +193,4 @@ def run(address, worker, n_workers):
         job.done = done
         job.status = status
     restore_mode(mode)
-
-
-run_chunks = cached(run, nogil=True)
+    return status

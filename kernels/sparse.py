@@ -11,9 +11,10 @@ from __future__ import annotations
 from numba.core import types
 from numba.extending import intrinsic
 
+from .access import source_at
 from .gather import cast_row, row_number
 from .jit import component, inner, keeps_z, kernel
-from .records import source_at
+from .records import PIECE
 from .simd import (
     I32,
     I64,
@@ -35,7 +36,6 @@ from .simd import (
 )
 from .tile import loop, shape_of
 
-PIECE = 256  # entries; their values and columns take 3 KB of scratch
 CODE_INT32 = 5
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 from typing import NamedTuple
 
 import llvmlite.binding as llvm
 import numpy as np
-from numba.core import config
 
 PROBE = "define <16 x float> @f(<16 x float> %a, <16 x float> %b) { %c = fadd <16 x float> %a, %b ret <16 x float> %c }"
 
@@ -48,6 +48,19 @@ class Target(NamedTuple):
     n_registers: int
 
     @property
+    def triple(self) -> str:
+        """LLVM's name of the platform."""
+        return llvm.get_process_triple()
+
+    def machine(self) -> llvm.TargetMachine:
+        """LLVM's code generator for this target, with the options that Numba takes for code in memory."""
+        platform = llvm.Target.from_triple(self.triple)
+        relocation = "static" if platform.name.startswith("x86") else "default"
+        return platform.create_target_machine(
+            cpu=self.name, features=self.features, opt=3, reloc=relocation, codemodel="jitdefault", jit=True
+        )
+
+    @property
     def instruction_set(self) -> str:
         """A name that people know, for reports."""
         return {64: "AVX-512", 32: "AVX2"}.get(self.register_bytes, "NEON" if self.n_registers == 32 else "SSE2")
@@ -73,8 +86,10 @@ def target() -> Target:
     """
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    name = config.CPU_NAME or llvm.get_host_cpu_name()
-    features = config.CPU_FEATURES if config.CPU_FEATURES is not None else llvm.get_host_cpu_features().flatten()
+    name = os.environ.get("NUMBA_CPU_NAME") or llvm.get_host_cpu_name()
+    features = os.environ.get("NUMBA_CPU_FEATURES")
+    if features is None:
+        features = llvm.get_host_cpu_features().flatten()
     machine = llvm.Target.from_default_triple().create_target_machine(cpu=name, features=features, opt=2)
     assembly = machine.emit_assembly(llvm.parse_assembly(PROBE))
     if "zmm" in assembly:

@@ -10,13 +10,14 @@ Order: l1 and l2, clip_value, clip_norm, the rule with its weight decay.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 from numba.core import types
 from numba.extending import intrinsic, overload
 
 from .jit import INNER, component, inner, kernel
+from .optimizers import Accumulate, Penalised
+from .records import BLOCK_ROWS
 from .simd import (
     I1,
     I64,
@@ -37,19 +38,6 @@ from .simd import (
 )
 
 
-class Accumulate(NamedTuple):
-    """Not a rule: adds the gradient to the one that is stored, and leaves the parameters alone."""
-
-    n_slots = 1
-    component_kind = "optimizer"
-
-    def update(self, w, g, slots, lr, t):
-        return w, (slots[0] + g,)
-
-
-BLOCK_ROWS = 256  # rows of panels of one unit of work where gradients are stored: 32 KB
-
-
 def rule_class(spec):
     """The spec's update rule."""
     return next(cls for cls in spec.classes if getattr(cls, "component_kind", None) == "optimizer")
@@ -58,10 +46,6 @@ def rule_class(spec):
 def first_slot(spec):
     """The row of the first slot; `Accumulate` has the gradients themselves as its slot."""
     return 1 if rule_class(spec) is Accumulate else 2
-
-
-class Penalised(NamedTuple):
-    """Marks a kernel of updates that also knows l1, l2 and clip_value: most networks need not compile those."""
 
 
 def penalise(spec, op, step, weights, gradient, n, unit):

@@ -21,9 +21,10 @@ from typing import NamedTuple
 import numpy as np
 from llvmlite import ir
 from numba.core import types
-from numba.extending import intrinsic, overload
+from numba.extending import overload
 
-from .simd import Vec, call, constant, fmuladd, integer_ir, overload_unary, vector_ir
+from .functions import erf, sigmoid, softplus
+from .simd import call, constant, define_operator, fmuladd, integer_ir, number_type, vector_ir
 
 
 class Table(NamedTuple):
@@ -301,57 +302,14 @@ def emit_erf(e, x):
 # ---- their names ---------------------------------------------------------------------------------------------------
 
 
-def register_function(emit):
-    """The intrinsic on one register that `emit(emitter, x)` writes."""
+def define_function(function, emit, on_number=None):
+    """Let `function` take registers, by `emit(emitter, x)`, and numbers by `on_number`, unless Numba knows how."""
+    define_operator(function, lambda builder, x: emit(Emitter(builder, number_type(x)), x))
+    if on_number is not None:
 
-    @intrinsic
-    def function(typingctx, x):
-        if not isinstance(x, Vec):
-            return None
-        return x(x), lambda context, builder, sig, args: emit(Emitter(builder, x.dtype), args[0])
-
-    function.__doc__ = emit.__doc__
-    return function
-
-
-exp_vec, expm1_vec, tanh_vec = register_function(emit_exp), register_function(emit_expm1), register_function(emit_tanh)
-log_vec, log1p_vec = register_function(emit_log), register_function(emit_log1p)
-sigmoid_vec, softplus_vec, erf_vec = (register_function(f) for f in (emit_sigmoid, emit_softplus, emit_erf))
-
-overload_unary((np.exp,), exp_vec)
-overload_unary((np.expm1,), expm1_vec)
-overload_unary((np.tanh,), tanh_vec)
-overload_unary((np.log,), log_vec)
-overload_unary((np.log1p,), log1p_vec)
-
-
-def sigmoid(x):
-    """1 / (1 + exp(-x)) of a number, an array or a register. Error on registers at most 2 ULP."""
-    small = np.exp(-abs(x))  # never overflows
-    return np.where(x >= 0.0, 1.0, small)[()] / (1.0 + small)
-
-
-def softplus(x):
-    """log(1 + exp x) of a number, an array or a register. Error on registers at most 2.5 ULP."""
-    return np.maximum(x, 0.0) + np.log1p(np.exp(-abs(x)))
-
-
-def erf(x):
-    """The error function of a number, an array or a register. Error on registers at most 3 ULP."""
-    x = np.asarray(x)
-    kind = x.dtype if x.dtype.kind == "f" else np.float64
-    return np.vectorize(math.erf, otypes=[kind])(x)[()]
-
-
-def overload_function(function, on_register, on_number):
-    """Give a function of this module its meanings in compiled code."""
-
-    @overload(function)
-    def choose(x):
-        if isinstance(x, Vec):
-            return lambda x: on_register(x)
-        if isinstance(x, (types.Float, types.Integer)):
-            return on_number
+        @overload(function)
+        def choose(x):
+            return on_number if isinstance(x, (types.Float, types.Integer)) else None
 
 
 def sigmoid_number(x):
@@ -359,6 +317,11 @@ def sigmoid_number(x):
     return (1.0 if x >= 0.0 else small) / (1.0 + small)
 
 
-overload_function(sigmoid, sigmoid_vec, sigmoid_number)
-overload_function(softplus, softplus_vec, lambda x: max(x, 0.0) + math.log1p(math.exp(-abs(x))))
-overload_function(erf, erf_vec, lambda x: math.erf(x))
+define_function(np.exp, emit_exp)
+define_function(np.expm1, emit_expm1)
+define_function(np.tanh, emit_tanh)
+define_function(np.log, emit_log)
+define_function(np.log1p, emit_log1p)
+define_function(sigmoid, emit_sigmoid, sigmoid_number)
+define_function(softplus, emit_softplus, lambda x: max(x, 0.0) + math.log1p(math.exp(-abs(x))))
+define_function(erf, emit_erf, lambda x: math.erf(x))

@@ -50,8 +50,8 @@ def rng():
 
 REPORT = """
 import sys as _sys
-_jit = _sys.modules.get("fastprop.kernels.jit")
-print("compiled", len(_jit.compiled) if _jit else 0, file=_sys.stderr)
+_handles = _sys.modules.get("fastprop.kernels.handles")
+print("compiled", len(_handles.compiled) if _handles else 0, file=_sys.stderr)
 """
 
 
@@ -82,7 +82,7 @@ def run_script_fixture():
 
 def pytest_terminal_summary(terminalreporter):
     """How many kernels had to be compiled: what the time of a run on a fresh cache goes into."""
-    jit = sys.modules.get("fastprop.kernels.jit")
-    if jit is not None:
-        here, elsewhere = len(jit.compiled), sum(compiled_elsewhere)
+    handles = sys.modules.get("fastprop.kernels.handles")
+    if handles is not None:
+        here, elsewhere = len(handles.compiled), sum(compiled_elsewhere)
         terminalreporter.write_line(f"compiled {here} kernels here, {elsewhere} in {len(compiled_elsewhere)} scripts")

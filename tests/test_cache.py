@@ -8,30 +8,34 @@ import sys
 import threading
 import types
 
+import llvmlite.binding as llvm
 import numpy as np
 import pytest
 
 import fastprop as fp
-from fastprop.kernels import jit
+from fastprop.kernels import handles, store
+from fastprop.kernels.compiler import Code
 from fastprop.kernels.components import fingerprint
+from fastprop.kernels.target import target
 
 # The smallest network: six kernels. Prints what it had to compile, and a number that depends on the arithmetic.
 TRAIN = """
 import sys, numpy as np, fastprop as fp
-from fastprop.kernels import jit
+from fastprop.kernels import handles
 X = np.arange(12, dtype=np.float32).reshape(6, 2) / 12
 net = fp.Network([fp.Dense(1, init="zeros")], optimizer=fp.SGD(0.5))
 net.fit(X, X[:, 0], epochs=3, batch_size=2, shuffle=False, progress=False, n_threads=1)
-print(len(jit.compiled), repr(float(net.get_weights()[0][0][0, 0])))
+print(len(handles.compiled), repr(float(net.get_weights()[0][0][0, 0])))
 """
 # One kernel.
 COMPILE = """
 import os, shutil, sys
-from fastprop.kernels import jit, rowwise
+from fastprop.kernels import handles, rowwise, store
 if sys.argv[1:]:
+    store.cache_folder()
     shutil.rmtree(sys.argv[1])
 rowwise.emit.address("float32")
-print(len(jit.compiled), jit.cache_state()["problem"])
+print(len(handles.compiled), store.cache_state()["problem"])
 """
 
 
@@ -59,6 +63,11 @@ def test_a_second_process_compiles_nothing(run_script, trained):
     assert int(n_compiled) >= 5
     assert run_script(TRAIN, FASTPROP_CACHE_DIR=cache).split() == ["0", weight]
     assert os.name == "nt" or folder_of(cache).stat().st_mode & 0o077 == 0
+
+
+def test_a_warm_process_does_not_import_numba(run_script, trained):
+    script = TRAIN + 'print(*[name for name in sys.modules if name.split(".")[0] == "numba"])'
+    assert run_script(script, FASTPROP_CACHE_DIR=trained[0]).split() == ["0", trained[1][1]]
 
 
 def truncate(path):
@@ -90,48 +99,74 @@ def test_damaged_files_cost_compiling_and_are_replaced(run_script, trained, cach
 
 
 def test_a_file_of_another_kernel_is_not_taken(tmp_path):
-    files = jit.Files(str(tmp_path), "kernel")
-    files.save(("a",), "code of a")
-    files.save(("b",), "code of b")
-    assert files.load(("a",)) == "code of a"
+    store.write(tmp_path, "kernel[a]", b"code of a")
+    store.write(tmp_path, "kernel[b]", b"code of b")
+    assert store.read(tmp_path, "kernel[a]") == b"code of a"
+    assert store.read(tmp_path, "kernel[c]") is None
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_file_for_another_processor_is_not_taken(tmp_path, monkeypatch):
+    store.write(tmp_path, "kernel", b"code")
+    for change in ({"name": "i486"}, {"features": "+mmx"}):
+        monkeypatch.setattr(store, "target", lambda change=change: target()._replace(**change))
+        assert store.read(tmp_path, "kernel") is None
 
 
 @pytest.mark.parametrize("damage", [truncate, empty, replace, zeros_inside])
 def test_a_damaged_file_is_a_miss(tmp_path, damage):
-    files = jit.Files(str(tmp_path), "kernel")
-    files.save(("a",), b"code" * 1000)
+    store.write(tmp_path, "kernel", b"code" * 1000)
     damage(next(tmp_path.iterdir()))
-    assert files.load(("a",)) is None
+    assert store.read(tmp_path, "kernel") is None
+
+
+def test_code_that_does_not_link_is_compiled_again(tmp_path, monkeypatch):
+    """It may call a function that only the process that compiled it had."""
+    monkeypatch.setattr(store, "cache_folder", lambda: tmp_path / "version")
+    assembly = """declare void @a_function_of_nobody()
+    define void @entry() {
+        call void @a_function_of_nobody()
+        ret void
+    }"""
+    store.save("dangling", target().machine().emit_object(llvm.parse_assembly(assembly)))
+    store.save("nonsense", b"no machine code")
+    whole = target().machine().emit_object(llvm.parse_assembly("define void @entry() { ret void }"))
+    for title in ("dangling", "nonsense"):
+        n_compiled = len(handles.compiled)
+        assert handles.find(title, lambda jit: Code(whole, True, {})) > 0
+        assert handles.compiled[n_compiled:] == [title]
+        assert store.load(title) == whole
+
+
+def test_code_with_addresses_of_this_process_is_not_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "cache_folder", lambda: tmp_path / "version")
+    whole = target().machine().emit_object(llvm.parse_assembly("define void @entry() { ret void }"))
+    assert handles.find("kernel", lambda jit: Code(whole, False, {})) > 0
+    assert store.load("kernel") is None
 
 
 def test_many_writers_at_once(tmp_path):
-    """Numba's own index lets two that save at once take the same number; then one gets the other's code."""
-
     def save(k):
-        files = jit.Files(str(tmp_path), "kernel")
         for _ in range(50):
-            files.save((k % 4,), f"code of {k % 4}" * 1000)
+            store.write(tmp_path, f"kernel[{k % 4}]", b"code of %d" % (k % 4) * 1000)
 
     writers = [threading.Thread(target=save, args=(k,)) for k in range(8)]
     for writer in writers:
         writer.start()
     for writer in writers:
         writer.join(60)
-    files = jit.Files(str(tmp_path), "kernel")
-    assert [files.load((k,)) for k in range(4)] == [f"code of {k}" * 1000 for k in range(4)]
+    found = [store.read(tmp_path, f"kernel[{k}]") for k in range(4)]
+    assert found == [b"code of %d" % k * 1000 for k in range(4)]
     assert len(list(tmp_path.iterdir())) == 4  # and nothing temporary is left
 
 
 def test_a_failed_write_is_no_error(tmp_path, monkeypatch):
-    files = jit.Files(str(tmp_path), "kernel")
     monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
-        files.save(("a",), "code")
+        store.write(tmp_path, "kernel", b"code")
     assert not list(tmp_path.iterdir())
-    cache = object.__new__(jit.Cache)
-    monkeypatch.setattr(jit.caching.FunctionCache, "save_overload", lambda *_: files.save(("a",), "code"))
-    cache.save_overload(None, None)
+    monkeypatch.setattr(store, "cache_folder", lambda: tmp_path / "version")
+    store.save("kernel", b"code")
 
 
 # ---- folders that will not do -------------------------------------------------------------------------------------
@@ -163,8 +198,8 @@ def writable_by_others(path):
 def inside_writable_by_others(path):
     """The root is fine, the version's folder is not."""
     path.mkdir(mode=0o700)
-    (path / jit.stamp()[:16]).mkdir()
-    (path / jit.stamp()[:16]).chmod(0o777)
+    (path / store.stamp()[:16]).mkdir()
+    (path / store.stamp()[:16]).chmod(0o777)
     return path
 
 
@@ -210,25 +245,25 @@ def test_a_folder_that_vanishes(run_script, tmp_path):
 
 # ---- never old code -----------------------------------------------------------------------------------------------
 
-KERNELS = pathlib.Path(jit.__file__).parent
+KERNELS = pathlib.Path(store.__file__).parent
 
 
 @pytest.mark.parametrize("name", [*sorted(p.name for p in KERNELS.glob("*.py")), "a_new_file.py"])
 def test_the_stamp_sees_every_file(tmp_path, monkeypatch, name):
     shutil.copytree(KERNELS, tmp_path / "kernels", ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(jit, "__file__", str(tmp_path / "kernels" / "jit.py"))
-    before = jit.stamp.__wrapped__()
+    monkeypatch.setattr(store, "__file__", str(tmp_path / "kernels" / "store.py"))
+    before = store.stamp.__wrapped__()
     with open(tmp_path / "kernels" / name, "a") as file:
         file.write("# edited\n")
-    assert jit.stamp.__wrapped__() != before
+    assert store.stamp.__wrapped__() != before
 
 
 PREDICT = """
 import numpy as np, fastprop as fp
 net = fp.Network([fp.Dense(1, activation=ACTIVATION)])
 net.set_weights([([[1.0]], [0.0])])
-from fastprop.kernels import jit
-print(*net.predict(np.float32([[1], [2]])), len(jit.compiled))
+from fastprop.kernels import handles
+print(*net.predict(np.float32([[1], [2]])), len(handles.compiled))
 """
 
 
@@ -337,7 +372,7 @@ def test_edits_of_a_users_activation(run_script, tmp_path):
 
 SETTINGS = """
 import sys, numpy as np, fastprop as fp
-from fastprop.kernels import jit
+from fastprop.kernels import handles
 
 @fp.loss
 class Mine:
@@ -357,7 +392,7 @@ class Plain:
 net = fp.Network([fp.Dense(1, bias=False)], loss=Mine(), optimizer=Plain(lr=1.0))
 net.set_weights([([[0.0]], None)])
 net.partial_fit(np.float32([[1.0]]), np.float32([1.0]))
-print(float(net.get_weights()[0][0][0, 0]), len(jit.compiled))
+print(float(net.get_weights()[0][0][0, 0]), len(handles.compiled))
 """
 
 
@@ -377,6 +412,32 @@ def test_classes_of_a_script_are_cached_and_do_not_pile_up(run_script, tmp_path)
     assert run(3.0, 1.0)[0] == 3.0  # an edit of the loss
     assert run(3.0, 0.5)[0] == 1.5  # of the rule
     assert run(2.0, 1.0)[:2] == (2.0, 0)
+
+
+CLOCK = """
+import math, numpy as np, fastprop as fp
+
+@fp.optimizer
+class Halving:
+    n_slots = 0
+
+    def clock(self, t):
+        return math.ldexp(1.0, -int(t))
+
+    def update(self, w, g, slots, lr, t):
+        return w - lr * t, slots
+
+net = fp.Network([fp.Dense(1, bias=False)], optimizer=Halving(lr=1.0))
+net.set_weights([([[1.0]], None)])
+net.partial_fit(np.float32([[1.0]]), np.float32([1.0]))
+print(float(net.get_weights()[0][0][0, 0]))
+"""
+
+
+def test_a_function_that_only_numba_has(run_script, tmp_path):
+    """Numba brings its own ldexp, which a process without Numba cannot find."""
+    for _ in range(2):
+        assert float(run_script(CLOCK, FASTPROP_CACHE_DIR=tmp_path / "cache")) == 0.5
 
 
 def test_a_class_defined_anew_in_one_process():

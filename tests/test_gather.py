@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import fastprop as fp
-from fastprop.kernels import jit
+from fastprop.kernels import handles
 
 N_ROWS, N_FEATURES = 70, 19  # neither a multiple of a register
 KINDS = ("f4", "f8", "f2", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?")
@@ -49,9 +49,9 @@ def compiled_before():
         results(whole_numbers(dtype), dtype)
     net = network().build(N_FEATURES)
     net.fit(whole_numbers("f4"), targets(), batch_size=1, epochs=1, progress=False)
-    n = len(jit.compiled)
+    n = len(handles.compiled)
     yield
-    assert jit.compiled[n:] == []
+    assert handles.compiled[n:] == []
 
 
 @pytest.mark.parametrize("network_dtype", ["float32", "float64"])

@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastprop as fp
-from fastprop.kernels.rng import shuffle_rows
-from fastprop.segments import epoch_keys
+from fastprop.segments import epoch_keys, shuffle_rows
 
 pytestmark = pytest.mark.quick
 
