@@ -174,7 +174,7 @@ def work_of(name: str, op: np.void, scene: Scene) -> Work | None:
     asks = float(op["e_x"] != 0)
     known = {
         "gather": Work(outs=n_out),
-        "gather_row": Work(outs=n_out),
+        "gather_rows": Work(outs=n_out),
         "sample_weights": Work(outs=1),
         "dense_forward": Work(1, n_in, n_out, weights=1),
         "row_forward": Work(1, n_in, n_out, weights=1),
@@ -228,7 +228,7 @@ def floor_of(name: str, op: np.void, scene: Scene, gflops: float, bandwidth: Ban
     samples = 4.0 * scene.rows
     moved = bandwidth.seconds("read", samples * work.ins, scene.activation_bytes)
     moved += bandwidth.seconds("write", samples * work.outs, scene.activation_bytes)
-    if name in ("gather", "gather_row"):
+    if name in ("gather", "gather_rows"):
         moved += bandwidth.seconds("read", scene.rows * scene.row_bytes[int(op["source"])], scene.data_bytes)
     times = 1 if name == "stored_update" else scene.chunks
     moved += bandwidth.seconds("change", times * work.changes * weights, scene.parameter_bytes)

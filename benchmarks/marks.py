@@ -91,6 +91,9 @@ def named() -> Iterator[dict[int, str]]:
         Kernel.address = address
 
 
+N_STAGES = records.GATHER + 1
+
+
 class Place(NamedTuple):
     """What a slot counts: an instruction of a stage, its name and its record; or "barrier" or "mark"."""
 
@@ -113,8 +116,8 @@ class Marked:
         self._plain = int(job["programs"]), int(job["operations"])
         self._operations = engine.workspace.operations
         self._address, self.places, self._programs = mark_address(), [], []
-        stages = at(int(job["programs"]), records.PROGRAM, 3).copy()
-        for stage in range(3):
+        stages = at(int(job["programs"]), records.PROGRAM, N_STAGES).copy()
+        for stage in range(N_STAGES):
             n = int(stages[stage]["n_instructions"])
             program = self._mark(stage, at(int(stages[stage]["instructions"]), records.INSTRUCTION, n), names)
             self._programs.append(program)

@@ -38,10 +38,10 @@ def phases_of(places: Sequence[Place]) -> list[str]:
         name, is_loss = place.name, "loss" in place.name or "cross_entropy" in place.name
         if name in ("barrier", "mark"):
             found.append(name)
-        elif place.stage != records.ROWS:
-            found.append("update")
         elif "gather" in name or name == "sample_weights":
             found.append("gather")
+        elif place.stage != records.ROWS:
+            found.append("update")
         else:
             found.append("loss" if is_loss else "backward" if after_loss else "forward")
         after_loss |= is_loss

@@ -103,11 +103,11 @@ class Engine:
     def _fill_job(self) -> None:
         job, w, programs, shape = self.job[0], self.workspace, self.programs, self.plan.shape
         job["operations"], job["steps"] = w.operations.ctypes.data, self.steps.ctypes.data
-        stages = np.zeros(3, records.PROGRAM)
-        for stage, program in enumerate((programs.rows, programs.weights, programs.finish)):
+        stages, everything = np.zeros(4, records.PROGRAM), w.n_panels * shape.vectors
+        blocks = self._row_block(), everything, everything, w.n_slots
+        for stage, program in enumerate((programs.rows, programs.weights, programs.finish, programs.gather)):
             instructions = np.array(program, records.INSTRUCTION)
-            everything = w.n_panels * shape.vectors
-            stages[stage] = w.keep(instructions), len(instructions), everything if stage else self._row_block()
+            stages[stage] = w.keep(instructions), len(instructions), blocks[stage]
         job["programs"] = w.keep(stages)
         job["sync"], job["bad_input"] = self.sync.ctypes.data, self.bad_input.ctypes.data
         job["lanes"], job["vectors"] = shape.lanes, shape.vectors
@@ -200,7 +200,7 @@ class Engine:
 
     @property
     def failed(self) -> int:
-        """Per sample: which one of chunk number `done` the status is about, if it is not OK."""
+        """Per sample: which one of chunk number `done` has a loss that is not finite."""
         return int(self.job[0]["failed"])
 
 

@@ -40,7 +40,8 @@ class Programs:
 
     Attributes
     ----------
-    rows, weights, finish : list of Instruction
+    rows, weights, finish, gather : list of Instruction
+        The last one where each sample makes an update.
     n_units : int
         Units of work that leave a penalty and a squared norm.
     """
@@ -50,6 +51,7 @@ class Programs:
         self.rows: list[Instruction] = []
         self.weights: list[Instruction] = []
         self.finish: list[Instruction] = []
+        self.gather: list[Instruction] = []
         self.n_units = 0
         self._program, self._waits = self.rows, False
         if is_online:
@@ -94,22 +96,30 @@ class Programs:
 
     def _make_online(self) -> None:
         plan, w = self.plan, self.workspace
-        self._call(online.gather_row, w.extra(GATHER_X, source=0, a=w.a[0], n_out=plan.n_features))
-        self._call(online.gather_row, w.extra(GATHER_Y, source=1, a=w.y, n_out=w.form.n_targets))
+        self._program = self.gather
+        x, y = w.gathered(plan.n_features), w.gathered(w.form.n_targets)
+        w.operations["x_stride"] = 0
+        for op in plan.operations:
+            if op.x.is_input:
+                w.operations[op.index]["x"], w.operations[op.index]["x_stride"] = x
+        self._call(online.gather_rows, w.extra(GATHER_X, source=0, a=x[0], a_stride=x[1], n_out=plan.n_features))
+        self._call(online.gather_rows, w.extra(GATHER_Y, source=1, a=y[0], a_stride=y[1], n_out=w.form.n_targets))
+        self._program = self.rows
         for op in plan.operations:
             forward = online.row_dot_forward if op.is_dot else online.row_forward
             self._call(forward, op.index, type(op.out.activation))
-        self._row_loss()
+        self._row_loss(*y)
         self._program = self.weights
         for op in reversed(plan.operations):
             w.operations[op.index]["constants_below"] = w.floats(op.x.activation)
             backward = online.row_dot_backward if op.is_dot else online.row_backward
             self._call(backward, op.index, type(op.x.activation), type(self.recipe.rule))
 
-    def _row_loss(self) -> None:
+    def _row_loss(self, y: int, y_stride: int) -> None:
+        """The loss of a sample; targets lie at y, y_stride elements apart."""
         out, loss, w = self.plan.output, self.recipe.loss, self.workspace
         operation = w.extra(
-            LOSS, x=w.a[-1], x_z=w.z[-1], e_x=w.e[-1], a=w.y, constants_below=w.floats(out.activation),
+            LOSS, x=w.a[-1], x_z=w.z[-1], e_x=w.e[-1], a=y, a_stride=y_stride, constants_below=w.floats(out.activation),
             coefficients=w.vector(self.recipe.coefficients), **self._loss_fields(),
         )  # fmt: skip
         if loss.across_outputs:

@@ -319,11 +319,11 @@ class Trainer:
 
     def _fail(self, status: int, at: int) -> None:
         """Report bad input or divergence that chunk number `at` met."""
-        chunk, epoch = self.segment.update_of(at, self.engine.failed), int(self.segment.epochs[at])
         if status == records.BAD_INPUT:
-            message = bad_row_message(self.engine, self.segment.rows, chunk)
+            message = bad_row_message(self.engine, self.segment.rows, self.segment.chunks[at])
             self._go_back(self.marks[-1].epoch)
             raise ValueError(message)
+        chunk, epoch = self.segment.update_of(at, self.engine.failed), int(self.segment.epochs[at])
         first = self.segment.update_of(int(np.searchsorted(self.segment.epochs, epoch)))
         begins = self.segment is self.marks[-1].segment and chunk["count"] == first["count"]
         self._diverged(epoch, chunk, "loss", bad_epoch=epoch - 1 if begins else epoch)

@@ -39,6 +39,11 @@ def warmup(say: Callable[[str], None], dtype: str = "float32") -> None:
             net.fit(X, y, epochs=1, batch_size=batch_size, progress=False)
         net.evaluate(X, y)
         net.predict(X)
+    say("layers of one unit")
+    for name in ACTIVATIONS:
+        for batch_size in (16, 1):
+            net = Network([Dense(20, activation=name), Dense(1)], dtype=dtype)
+            net.fit(X, y, epochs=1, batch_size=batch_size, progress=False)
     for optimizer in OPTIMIZERS:
         say(f"optimizer {optimizer.name}")
         for layers in ([Dense(20, activation="relu"), Dense(1)], [Dense(20), BatchNorm(), Dense(1)]):

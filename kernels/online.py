@@ -1,12 +1,11 @@
 """Training sample by sample: vectors instead of panels of samples, and one pass over each weight matrix.
 
-    gather_row     a row of X, or of y, as a vector
+    gather_rows    some rows of X, or of y, as vectors
     row_forward    a = act(x W + b)
     row_backward   (W delta) * act'(x) with the old W, and the update of W and b, in one pass over W
 
 Activations and errors are contiguous vectors, their pads zero; weights stay in their panels, whose columns lie on the
-lanes here. Each kernel is called once a sample with the number of its row and of one further on, to prefetch: what does
-not change is read in a few loads, since a network of 2-16-1 has 0.1 us for all of its calls.
+lanes here. All but `gather_rows` are called once a sample, with its number among the rows that were gathered together.
 """
 
 from __future__ import annotations
@@ -46,36 +45,46 @@ ROWS = 4  # rows of W that are taken together: one load of delta for four, and r
 
 
 @kernel
-def gather_row(spec, op, step, row, ahead):
-    """Row `row` of source op.source as a vector, for which row `ahead` is prefetched. Writes op.a.
+def gather_rows(spec, op, step, first, last):
+    """Rows first..last of the table, from source number op.source, as vectors op.a_stride apart. Writes op.a.
 
-    Raises step.bad_input if there is a NaN or an infinity in X; y was checked before.
+    As many rows further on are prefetched: random rows come from memory. Raises step.bad_input if there is a NaN or an
+    infinity in X; y was checked before.
     """
     L, size = lanes_of(spec), itemsize_of(spec)
-    source, n = source_at(step.sources, op.source), op.n_out
+    source, rows, n = source_at(step.sources, op.source), index_pointer(step.rows), op.n_out
     code, stride, base, row_stride = source.code, source.column_stride, source.address, source.row_stride
-    address, out, bad = base + row * row_stride, pointer(spec, op.a), splat(spec, 0.0)
-    if stride <= 8:  # what lies together
-        at = base + ahead * row_stride
-        for k in range(0, n * stride, LINE):
-            prefetch(at + k)
-        prefetch(at + n * stride - 1)
-    if code == (0 if size == 4 else 1) and stride == size:
-        x, n_whole = pointer(spec, address), n // L * L
-        for k in range(0, n_whole, L):
-            v = load(x, k)
-            store(out, k, v)
-            bad = fma(v, splat(spec, 0.0), bad)
-        if n_whole < n:
-            v = load_first(x, n_whole, n - n_whole)
-            store(out, n_whole, v)
-            bad = fma(v, splat(spec, 0.0), bad)
-    else:
-        cast_row(spec, code, address, stride, n, out)
-        for k in range(0, n if op.source == 0 else 0, L):
-            bad = fma(load(out, k), splat(spec, 0.0), bad)
-    if is_any(bad != 0.0):  # NaN
-        index_pointer(step.bad_input)[0] = 1
+    is_plain, n_whole, bad = code == (0 if size == 4 else 1) and stride == size, n // L * L, splat(spec, 0.0)
+    for i in range(first, last):
+        if stride <= 8:  # numbers of a row lie together
+            ahead = base + rows[min(i + last - first, step.n_rows - 1)] * row_stride
+            for k in range(0, n * stride, LINE):
+                prefetch(ahead + k)
+            prefetch(ahead + n * stride - 1)
+        address, out = base + rows[i] * row_stride, offset(pointer(spec, op.a), (i - first) * op.a_stride)
+        if is_plain:
+            x = pointer(spec, address)
+            for k in range(0, n_whole, L):
+                store(out, k, load(x, k))
+                bad = fma(load(x, k), splat(spec, 0.0), bad)
+            if n_whole < n:
+                v = load_first(x, n_whole, n - n_whole)
+                store(out, n_whole, v)
+                bad = fma(v, splat(spec, 0.0), bad)
+        else:
+            cast_row(spec, code, address, stride, n, out)
+    if op.source == 0:
+        if not is_plain:
+            for k in range(0, (last - first) * op.a_stride, L):
+                bad = fma(load(pointer(spec, op.a), k), splat(spec, 0.0), bad)
+        if is_any(bad != 0.0):  # NaN
+            index_pointer(step.bad_input)[0] = 1
+
+
+@forced
+def input_of(spec, op, slot):
+    """The input of a layer: of the first one, row number `slot` of those that were gathered together."""
+    return offset(pointer(spec, op.x), slot * op.x_stride)
 
 
 @forced
@@ -93,14 +102,14 @@ def finish_row(spec, act, a, z, o, n_out, value):
 
 
 @kernel
-def row_forward(spec, op, step, row, ahead):
+def row_forward(spec, op, step, slot, last):
     """a = act(x W + b) for one sample. Writes op.a, and op.z where the derivative needs z.
 
     Four registers of outputs at a time, each with two sums, keep the multiply-adds busy; the last ones have four.
     """
     L, P = lanes_of(spec), panel_of(spec)
     act = component(spec, 0, op.constants)
-    x, w, b, a = pointer(spec, op.x), pointer(spec, op.w), pointer(spec, op.b), pointer(spec, op.a)
+    x, w, b, a = input_of(spec, op, slot), pointer(spec, op.w), pointer(spec, op.b), pointer(spec, op.a)
     z = pointer(spec, op.z if keeps_z(spec) else op.a)
     n_in, n_out, w_stride = op.n_in, op.n_out, op.w_stride
     zero, o = splat(spec, 0.0), 0
@@ -163,7 +172,7 @@ def apply_rule_at(spec, rule, lr, clock, row_stride, w, at, gradient, valid):
 
 
 @kernel
-def row_backward(spec, op, step, row, ahead):
+def row_backward(spec, op, step, slot, last):
     """Error of the input, (W delta) * act'(x) with the old W, and the update of W and b, in one pass over W.
 
     act (class 0) is the activation that made x; the rule is class 1. Writes op.e_x, op.w, op.b and their state.
@@ -172,7 +181,7 @@ def row_backward(spec, op, step, row, ahead):
     S = max(L, ROWS)
     act, rule = component(spec, 0, op.constants_below), component(spec, 1, step.rule_constants)
     clock, lr, row_stride = rule.clock(float(step.count)), step.lr, step.row_stride
-    x, w, e_a = pointer(spec, op.x), pointer(spec, op.w), pointer(spec, op.e_a)
+    x, w, e_a = input_of(spec, op, slot), pointer(spec, op.w), pointer(spec, op.e_a)
     n_in, n_out, w_stride = op.n_in, op.n_out, op.w_stride
     asks, products, zero = op.e_x != 0, pointer(spec, step.scratch), splat(spec, 0.0)
     for k in range(0, n_in, S):
@@ -209,11 +218,11 @@ def row_backward(spec, op, step, row, ahead):
 
 
 @kernel
-def row_dot_forward(spec, op, step, row, ahead):
+def row_dot_forward(spec, op, step, slot, last):
     """`row_forward` of a layer of one unit, whose weights are a vector along the inputs."""
     L = lanes_of(spec)
     act = component(spec, 0, op.constants)
-    x, w, n_in = pointer(spec, op.x), pointer(spec, op.w), op.n_in
+    x, w, n_in = input_of(spec, op, slot), pointer(spec, op.w), op.n_in
     s, t, k = splat(spec, 0.0), splat(spec, 0.0), 0
     while k + L < n_in:
         s, t = fma(load(x, k), load(w, k), s), fma(load(x, k + L), load(w, k + L), t)
@@ -225,12 +234,12 @@ def row_dot_forward(spec, op, step, row, ahead):
 
 
 @kernel
-def row_dot_backward(spec, op, step, row, ahead):
+def row_dot_backward(spec, op, step, slot, last):
     """`row_backward` of a layer of one unit, whose weights are a vector along the inputs."""
     L = lanes_of(spec)
     act, rule = component(spec, 0, op.constants_below), component(spec, 1, step.rule_constants)
     clock, lr, row_stride = rule.clock(float(step.count)), step.lr, step.row_stride
-    x, w, e_a, n_in = pointer(spec, op.x), pointer(spec, op.w), pointer(spec, op.e_a), op.n_in
+    x, w, e_a, n_in = input_of(spec, op, slot), pointer(spec, op.w), pointer(spec, op.e_a), op.n_in
     z, e_x, asks = pointer(spec, op.x_z if keeps_z(spec) else op.x), pointer(spec, op.e_x), op.e_x != 0
     delta = splat(spec, e_a[0])
     for k in range(0, n_in, L):

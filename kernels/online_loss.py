@@ -10,7 +10,20 @@ import math
 import numpy as np
 
 from .jit import component, forced, keeps_z, kernel
-from .simd import double_pointer, first_lanes, hmax, hsum, lane_numbers, lanes_of, load, pointer, select, splat, store
+from .simd import (
+    double_pointer,
+    first_lanes,
+    hmax,
+    hsum,
+    lane_numbers,
+    lanes_of,
+    load,
+    offset,
+    pointer,
+    select,
+    splat,
+    store,
+)
 
 
 @forced
@@ -23,19 +36,15 @@ def target_part(spec, op, y, o):
 
 
 @kernel
-def row_loss(spec, op, step, row, ahead):
+def row_loss(spec, op, step, slot, last):
     """Loss (class 1) of the outputs that an activation (class 0) made. Writes op.e_x, the error before the activation.
 
     The loss goes to step.loss_partials.
     """
     L = lanes_of(spec)
     act, loss = component(spec, 0, op.constants_below), component(spec, 1, op.constants)
-    x, e_x, y, coefficients = (
-        pointer(spec, op.x),
-        pointer(spec, op.e_x),
-        pointer(spec, op.a),
-        pointer(spec, op.coefficients),
-    )
+    x, e_x, coefficients = pointer(spec, op.x), pointer(spec, op.e_x), pointer(spec, op.coefficients)
+    y = offset(pointer(spec, op.a), slot * op.a_stride)
     z, n = pointer(spec, op.x_z if keeps_z(spec) else op.x), op.n_in
     total = splat(spec, 0.0)
     for o in range(0, n, L):
@@ -47,19 +56,15 @@ def row_loss(spec, op, step, row, ahead):
 
 
 @kernel
-def row_cross_entropy(spec, op, step, row, ahead):
+def row_cross_entropy(spec, op, step, slot, last):
     """Cross-entropy of the outputs that an activation (class 0) made. Writes op.e_x, the error before the activation.
 
     The loss goes to step.loss_partials.
     """
     L = lanes_of(spec)
     act = component(spec, 0, op.constants_below)
-    x, e_x, y, coefficients = (
-        pointer(spec, op.x),
-        pointer(spec, op.e_x),
-        pointer(spec, op.a),
-        pointer(spec, op.coefficients),
-    )
+    x, e_x, coefficients = pointer(spec, op.x), pointer(spec, op.e_x), pointer(spec, op.coefficients)
+    y = offset(pointer(spec, op.a), slot * op.a_stride)
     z, n = pointer(spec, op.x_z if keeps_z(spec) else op.x), op.n_in
     smooth, keep = op.rate / n, 1.0 - op.rate
     largest = splat(spec, x[0])

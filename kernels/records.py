@@ -62,7 +62,7 @@ OPERATION = record(
 
 # What changes from step to step; each worker has its own.
 STEP = record(
-    n_rows="i8",
+    n_rows="i8",  # of the chunk; per sample, of the table
     n_registers="i8",
     first="i8",  # index of the first row in `rows`, or the row itself
     rows="i8",  # int64 row numbers, 0 for natural order
@@ -97,17 +97,17 @@ SOURCE = record(
 # or everything to everybody where units = -1. `sync`: wait for all workers before it.
 INSTRUCTION = record(kernel="i8", operation="i8", units="i8", sync="i8")
 
-# A chunk of rows to train on, and what came of it. Per sample each row is an update: `position` counts the updates of
-# the table before the chunk, `count` and `lr` are those of its last one, `loss` is the mean weighted by samples.
+# A chunk of rows to train on, and what came of it. Per sample each row is an update: `position` is the number of
+# updates of the table before the chunk, `count` and `lr` are those of its last one, `loss` is the weighted mean.
 CHUNK = record(
     first="i8", n_rows="i8", position="i8", is_last="i8", count="i8", lr="f8", inverse_weight="f8", loss="f8",
     penalty="f8",
 )  # fmt: skip
 
-# The instructions of a stage, run `block` registers of samples at a time.
+# The instructions of a stage, run `block` registers of samples at a time; those of GATHER run on `block` rows.
 PROGRAM = record(instructions="i8", n_instructions="i8", block="i8")
 
-ROWS, WEIGHTS, FINISH = range(3)  # the stages of a chunk
+ROWS, WEIGHTS, FINISH, GATHER = range(4)  # the stages of a chunk; the last one where each sample makes an update
 
 # A run of chunks.
 JOB = record(
@@ -115,7 +115,7 @@ JOB = record(
     bad_input="i8", status="i8", lanes="i8", vectors="i8", loss_partials="i8", unit_partials="i8", n_unit_partials="i8",
     is_regularised="i8",
     rates="i8",  # per sample: the learning rate of each update of the table, float64; 0 where batches make updates
-    failed="i8",  # per sample: the update of chunk number `done` that met bad input or divergence
+    failed="i8",  # per sample: the update of chunk number `done` whose loss is not finite
 )  # fmt: skip
 
 OK, BAD_INPUT, DIVERGED = 0, 1, 2  # JOB.status

@@ -18,11 +18,9 @@ import math
 
 from .access import chunk_at, instruction_at, job_at, operation_at, program_at, source_at, step_at
 from .jit import inner, invoke
-from .records import BAD_INPUT, DIVERGED, FINISH, OK, ROWS, WEIGHTS
+from .records import BAD_INPUT, DIVERGED, FINISH, GATHER, OK, ROWS, WEIGHTS
 from .simd import double_pointer, index_pointer
 from .sync import barrier, flush_denormals, rendezvous, restore_mode
-
-AHEAD = 8  # samples between the prefetch of a row and its use: random rows come from memory
 
 
 @inner
@@ -102,40 +100,49 @@ def book(job, chunk, loss, worker, n_workers, phase):
 
 
 @inner
-def execute_sample(job, step, program, row, ahead):
-    """Run a program of the kernels in `online` on one row, for which row `ahead` is prefetched."""
+def execute_sample(job, step, program, first, last):
+    """Run a program of the kernels in `online`."""
     for k in range(program.n_instructions):
         instruction = instruction_at(program.instructions, k)
-        invoke(instruction.kernel, operation_at(job.operations, instruction.operation), step, row, ahead)
+        invoke(instruction.kernel, operation_at(job.operations, instruction.operation), step, first, last)
 
 
 @inner
-def weight_of(step, row):
-    """The weight of a sample, float64."""
+def weight_of(step, k):
+    """The weight of row number k of the table, float64."""
     source = source_at(step.sources, 2)
-    return 1.0 if source.code < 0 else double_pointer(source.address + row * source.row_stride)[0]
+    if source.code < 0:
+        return 1.0
+    return double_pointer(source.address + index_pointer(step.rows)[k] * source.row_stride)[0]
 
 
 @inner
-def run_chunk_of_samples(job, step, chunk, end):
-    """Make an update of each row of a chunk in a table of `end` rows; returns the status.
+def run_chunk_of_samples(job, step, chunk):
+    """Make an update of each row of a chunk; returns the status.
 
     Writes chunk.loss, or job.failed if there is no loss to go on with.
     """
-    forward, backward = program_at(job.programs, ROWS), program_at(job.programs, WEIGHTS)
-    rows, rates = index_pointer(step.rows), double_pointer(job.rates + 8 * chunk.position)
-    losses, total, weights = double_pointer(job.loss_partials), 0.0, 0.0
+    gather, forward, backward = (
+        program_at(job.programs, GATHER),
+        program_at(job.programs, ROWS),
+        program_at(job.programs, WEIGHTS),
+    )
+    rates, losses = double_pointer(job.rates + 8 * chunk.position), double_pointer(job.loss_partials)
+    total, weights, slot = 0.0, 0.0, 0
     for k in range(chunk.n_rows):
-        row, ahead = rows[chunk.first + k], rows[min(chunk.first + k + AHEAD, end - 1)]
+        row = chunk.first + k
+        if k == 0 or slot == gather.block:
+            slot = 0
+            execute_sample(job, step, gather, row, min(row + gather.block, chunk.first + chunk.n_rows))
         step.count, step.lr = chunk.count - chunk.n_rows + 1 + k, rates[k]
-        execute_sample(job, step, forward, row, ahead)
+        execute_sample(job, step, forward, slot, 0)
         loss, weight = losses[0], weight_of(step, row)
         status = verdict(job, loss)
         if status != OK:
             job.failed = k
             return status
-        execute_sample(job, step, backward, row, ahead)
-        total, weights = total + weight * loss, weights + weight
+        execute_sample(job, step, backward, slot, 0)
+        total, weights, slot = total + weight * loss, weights + weight, slot + 1
     chunk.loss = total / weights
     return OK
 
@@ -144,8 +151,9 @@ def run_chunk_of_samples(job, step, chunk, end):
 def run_samples(job, step):
     """Train sample by sample; returns the chunk that comes next and the status."""
     last = chunk_at(job.chunks, job.last_chunk - 1)
+    step.n_rows = last.first + last.n_rows
     for c in range(job.first_chunk, job.last_chunk):
-        status = run_chunk_of_samples(job, step, chunk_at(job.chunks, c), last.first + last.n_rows)
+        status = run_chunk_of_samples(job, step, chunk_at(job.chunks, c))
         if status != OK:
             return c, status
     return job.last_chunk, OK

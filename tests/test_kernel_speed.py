@@ -15,7 +15,7 @@ import pytest
 
 import fastprop as fp
 from fastprop.engine import chunks_of, run_chunks
-from fastprop.kernels import dense, gather, loss_rows, norm, online, records, rowwise
+from fastprop.kernels import dense, gather, loss_rows, norm, online, online_loss, records, rowwise
 from fastprop.kernels.activations import ACTIVATIONS
 from fastprop.kernels.losses import LOSSES
 
@@ -38,7 +38,16 @@ class Step:
         run_chunks(self.chunks(1), 0, 1)  # fills the buffers
 
     def chunks(self, times):
-        """The address of the engine's job, set to a number of chunks that hold all rows each."""
+        """The address of the engine's job, set to a number of chunks that hold all rows each.
+
+        Per sample it is one chunk, and as many updates.
+        """
+        if self.engine.is_online:
+            chunk = np.zeros(1, records.CHUNK)
+            chunk["n_rows"], chunk["count"] = times, times
+            self.engine.set_rows(np.zeros(times, np.int64))
+            self.engine.set_chunks(chunk, np.zeros(times))
+            return self.engine.prepare(0, 1)
         update = np.zeros(times, records.CHUNK)
         update["inverse_weight"], update["count"] = 1.0 / self.n_rows, 1
         self.engine.set_chunks(chunks_of(update, np.full(times, self.n_rows), self.engine.chunk_rows))
@@ -49,12 +58,13 @@ class Step:
         """The address of a job that does nothing but run `kernel` as the k-th layer that uses it does."""
         programs, w = self.engine.programs, self.engine.workspace
         addresses = set(kernel._addresses.values())
-        uses = [x for x in programs.rows + programs.weights if x[0] in addresses]
+        uses = [x for x in programs.rows + programs.weights + programs.gather if x[0] in addresses]
         instruction = np.array(sorted(uses, key=lambda x: x[1])[k : k + 1], records.INSTRUCTION)
         assert len(instruction), f"this step has no {kernel.name} number {k}"
-        stages = np.zeros(3, records.PROGRAM)
+        stages = np.zeros(records.GATHER + 1, records.PROGRAM)
         stages["instructions"], stages["block"] = w.keep(instruction), w.n_panels * w.plan.shape.vectors
-        stages["n_instructions"][0] = 1
+        stages["block"][records.GATHER] = w.n_slots
+        stages["n_instructions"][records.GATHER if uses[0] in programs.gather else records.ROWS] = 1
         self.engine.job[0]["programs"] = w.keep(stages)
         return self.chunks(times)
 
@@ -188,9 +198,9 @@ def test_other_layers(benchmark, name):
 
 ONE = {"28-64-64-1": (28, 64, 64), "784-128-1": (784, 128)}  # inputs and hidden layers
 KERNELS = {
-    "gather": online.gather_row,
+    "gather": online.gather_rows,
     "forward": online.row_forward,
-    "loss": loss_rows.elementwise_loss,
+    "loss": online_loss.row_loss,
     "backward and update": online.row_backward,
 }
 

@@ -1,4 +1,4 @@
-"""Per-sample training: any widths, activations, losses and rules; tables of many updates, who looks between them."""
+"""Per-sample training: any widths, activations, losses and rules; tables of many updates."""
 
 import naive
 import numpy as np

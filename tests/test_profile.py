@@ -59,7 +59,7 @@ def test_marks_see_each_instruction_and_change_nothing(modules, kind):
             programs = engine.programs
     np.testing.assert_array_equal(*weights)
     called = [p for p in job.places if p.operation is not None]
-    assert len(called) == len(programs.rows) + len(programs.weights) + len(programs.finish)
+    assert len(called) == sum(map(len, (programs.rows, programs.weights, programs.finish, programs.gather)))
     assert {p.name for p in called} <= set(names.values())
     ticks = job.tables[:, 1 : 1 + len(job.places)]
     assert (ticks > 0).all()
