@@ -23,6 +23,7 @@ MIN_ROWS = 512  # rows of a chunk at least, if there are so many: weights and th
 # Activations and errors of a chunk, above MIN_ROWS: half an L2, since the gradients read them again. In full batches of
 # 784-128-10, 28-64-64-1 and 4-32-16-4 chunks of 4096 rows took 1.25, 1.35 and 1.16 times as long as those of 512.
 CHUNK_BYTES = 1 << 20
+LITTLE_FLOPS = 1e7  # work of a pass that more than one worker does not pay for
 CHUNK_FLOPS = 4e9  # work of a chunk at most, some 40 ms: how long Ctrl-C may have to wait
 CHUNK_SAMPLES = 256  # updates of one sample that a chunk holds at most
 CHUNK_UPDATES = 1e7  # weights that updates of one sample change in a chunk at most, some 5 ms
@@ -142,10 +143,8 @@ class Engine:
         self.data, self.chunks, self._alive = None, None, {}
 
     def n_workers_for(self, chunks: np.ndarray) -> int:
-        """Workers that pay for one pass over these chunks: not below some 100 us of work."""
-        rows = int(chunks["n_rows"].sum())
-        work = rows * 2 * sum(op.x.n * op.out.n for op in self.plan.operations if op.is_dense)
-        return len(self.steps) if work > 1e7 else 1
+        """Workers that pay for one pass over these chunks."""
+        return 1 if has_little_work(self.plan, int(chunks["n_rows"].sum())) else len(self.steps)
 
     def set_rows(self, rows: np.ndarray | None) -> None:
         """The rows that chunks count in: int64 row numbers, or None for the rows themselves."""
@@ -210,12 +209,16 @@ def can_be_online(plan: Plan, recipe: Recipe) -> bool:
     return recipe.mode == "train" and plain and all(op.is_dense for op in plan.operations)
 
 
+def has_little_work(plan: Plan, n_rows: int) -> bool:
+    """Whether a pass over so many rows takes less than some 100 us: too little to share."""
+    return n_rows * plan.flops_of_row <= LITTLE_FLOPS
+
+
 def chunk_limit(plan: Plan) -> int:
     """Rows of a chunk at most, a multiple of the panel."""
-    flops_of_row = 6 * sum(op.x.n * op.out.n for op in plan.operations if op.is_dense) + 1
     bytes_of_row = 2 * sum(plan.shape.pad(v.n) for v in plan.values) * np.dtype(plan.dtype).itemsize
     fitting = min(MAX_ROWS, max(MIN_ROWS, CHUNK_BYTES // bytes_of_row))
-    rows = min(fitting, max(128, int(CHUNK_FLOPS / flops_of_row)))
+    rows = min(fitting, max(128, int(CHUNK_FLOPS / (3 * plan.flops_of_row + 1))))
     return max(1, rows // plan.shape.panel) * plan.shape.panel
 
 

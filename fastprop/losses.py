@@ -6,6 +6,7 @@ user's, the same public face.
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -49,32 +50,32 @@ class Loss:
         self.kernel = _checked(self.component, inspect.signature(type(self)).bind(*args, **fields).arguments)
         self.output_weights = _check_output_weights(output_weights)
 
-    @property
+    @functools.cached_property
     def name(self) -> str:
         """The registered name."""
         return str(self.component.component_name)
 
-    @property
+    @functools.cached_property
     def averages(self) -> bool:
         """Whether the loss of a sample is the mean over its outputs, not the sum."""
         return bool(self.component.averages)
 
-    @property
+    @functools.cached_property
     def task(self) -> str:
         """What y may be: "regression", "binary" or "classes"."""
         return str(self.component.task)
 
-    @property
+    @functools.cached_property
     def target_low(self) -> float:
         """What the lower of two labels becomes; the upper becomes 1."""
         return float(self.component.target_low)
 
-    @property
+    @functools.cached_property
     def across_outputs(self) -> bool:
         """Whether an output's loss depends on the others."""
         return bool(self.component.across_outputs)
 
-    @property
+    @functools.cached_property
     def is_margin(self) -> bool:
         """Whether two labels become -1 and 1 (or other than 0 and 1): the hinge losses."""
         return self.task == "binary" and self.target_low != 0.0

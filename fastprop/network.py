@@ -22,6 +22,7 @@ from .optimizers import Optimizer, resolve_optimizer
 from .pace import candidates
 from .plan import Plan
 from .progress import progress_for
+from .quick import Quick
 from .summary import summary_table
 from .targets import Targets, combine_weights, decode, prepare_targets, probabilities
 from .trainer import Settings, Trainer
@@ -101,7 +102,7 @@ class Network:
         self._plan: Plan | None = None
         self._one_dimensional = True
         self._has_seen_data = False
-        self._engines = Engines()
+        self._engines, self._quick = Engines(), Quick()
         models.check_output(self.layers, self.loss)
 
     # ---- building -------------------------------------------------------------------------------------------------
@@ -270,6 +271,10 @@ class Network:
             If the loss is NaN or infinite; no update of this call is made. An update that ruins the weights itself
             shows in the loss of the next.
         """
+        if sample_weight is None and classes is None and batch_size is None:
+            loss: float | None = self._quick.update.run(self, X, y)
+            if loss is not None:
+                return loss
         size = check_positive_int("batch_size", batch_size, allow_none=True)
         with self._undone_on_error():
             matrix, targets = self._check_data(X, y, classes, may_infer=False)
@@ -349,6 +354,9 @@ class Network:
 
     def _raw(self, X: Any) -> np.ndarray:
         """The outputs before the link, shape (n_samples, n_outputs), in the network's dtype."""
+        prepared: np.ndarray | None = self._quick.outputs.run(self, X)
+        if prepared is not None:
+            return prepared
         plan = self._built()
         matrix = self._check_x(X)
         out = np.empty((matrix.n_rows, plan.output.n), self.dtype)
@@ -493,7 +501,7 @@ class Network:
         except (ValueError, TypeError):
             if not self.is_built or self._parameters.count == count:
                 if before["_plan"] is None:
-                    before["_engines"] = Engines()
+                    before["_engines"], before["_quick"] = Engines(), Quick()
                 for name in self.__dict__.keys() - before.keys():
                     del self.__dict__[name]
                 self.__dict__.update(before)
@@ -502,7 +510,7 @@ class Network:
     # ---- copies ---------------------------------------------------------------------------------------------------
 
     def __getstate__(self) -> dict[str, Any]:
-        state = {k: v for k, v in self.__dict__.items() if k not in ("_engines", "_plan", "_parameters")}
+        state = {k: v for k, v in self.__dict__.items() if k not in ("_engines", "_quick", "_plan", "_parameters")}
         if self._plan is not None:
             state["_arrays"] = models.portable(self._plan, self._parameters)
         return state
@@ -510,7 +518,7 @@ class Network:
     def __setstate__(self, state: dict[str, Any]) -> None:
         arrays = state.pop("_arrays", None)
         self.__dict__.update(state)
-        self._engines, self._plan = Engines(), None
+        self._engines, self._quick, self._plan = Engines(), Quick(), None
         if arrays is not None:
             self._plan, self._parameters = models.from_portable(self, arrays)
 

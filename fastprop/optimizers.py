@@ -268,6 +268,11 @@ def _make_optimizer(component: Any) -> type[Optimizer]:
     return type(component.__name__, (CustomOptimizer,), body)
 
 
+def depends_on_settings(optimizer: Optimizer) -> bool:
+    """Whether the rule follows from `settings` alone; that of somebody's subclass may not."""
+    return type(optimizer).rule.__module__ == __name__
+
+
 def resolve_optimizer(value: Any) -> Optimizer:
     """An optimizer from its name, its class (the defaults) or an instance.
 

@@ -5,6 +5,7 @@ A plan knows shapes only. `engine.Engine` gives it memory and turns it into prog
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -132,7 +133,12 @@ class Plan:
         """Operations with parameters, in order: one pair of `get_weights` each."""
         return [op for op in self.operations if op.is_dense or op.is_norm]
 
-    @property
+    @functools.cached_property
+    def flops_of_row(self) -> int:
+        """Additions and multiplications of the matrix products of a forward pass."""
+        return 2 * sum(op.x.n * op.out.n for op in self.operations if op.is_dense)
+
+    @functools.cached_property
     def has_batch_norm(self) -> bool:
         """Whether the batch must be whole in memory."""
         return any(op.kind == "batch_norm" for op in self.operations)

@@ -14,7 +14,7 @@ import math
 from typing import Any
 
 from .kernels.activations import Identity
-from .kernels.catalogue import dense, dot, gather, loss_rows, norm, online, online_loss, rowwise, sparse, update
+from .kernels.catalogue import dense, dot, gather, loss_rows, norm, online, online_loss, predict, rowwise, sparse, update
 from .kernels.handles import Kernel
 from .kernels.optimizers import Accumulate, Penalised
 from .kernels.records import BLOCK_ROWS
@@ -56,6 +56,8 @@ class Programs:
         self._program, self._waits = self.rows, False
         if is_online:
             self._make_online()
+        elif recipe.mode == "predict" and workspace.has_one_row and all(op.is_dense for op in plan.operations):
+            self._make_prediction_of_row()
         else:
             self._make()
         self.partials = workspace.array(2 * self.n_units, "float64")
@@ -126,6 +128,14 @@ class Programs:
             self._call(online_loss.row_cross_entropy, operation, type(out.activation))
         else:
             self._call(online_loss.row_loss, operation, type(out.activation), type(loss))
+
+    def _make_prediction_of_row(self) -> None:
+        plan, w = self.plan, self.workspace
+        self._call(online.gather_row, w.extra(GATHER_X, source=0, a=w.a[0], n_out=plan.n_features))
+        for op in plan.operations:
+            forward = predict.row_dot_output if op.is_dot else predict.row_outputs
+            self._call(forward, op.index, type(op.out.activation))
+        self._call(predict.emit_row, w.extra(OUTPUT, x=w.a[-1], n_in=plan.output.n))
 
     # ---- rows -----------------------------------------------------------------------------------------------------
 

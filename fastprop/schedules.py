@@ -303,8 +303,25 @@ def tabulate(schedule: Rate, first: int, n: int) -> Floats:
     rates = _rates_at(schedule, t)
     if n and not (rates.min() >= 0 and rates.max() < math.inf):  # two passes: they count in per-sample training
         i = int(np.argmin(np.isfinite(rates) & (rates >= 0)))
-        raise ValueError(f"the learning rate of update {first + i} must be finite and >= 0, got {rates[i]:g}")
+        raise _bad_rate(first + i, rates[i])
     return rates
+
+
+def rate_of(schedule: Rate, update: int) -> float:
+    """The rate of one update: `tabulate` for one, a few times faster."""
+    if isinstance(schedule, float):
+        rate = schedule
+    elif isinstance(schedule, Schedule):
+        rate = float(_rates_at(schedule, np.array([update], np.float64))[0])
+    else:
+        rate = _called(schedule, update) if callable(schedule) else float(np.float64(schedule))
+    if not 0.0 <= rate < math.inf:
+        raise _bad_rate(update, rate)
+    return rate
+
+
+def _bad_rate(update: int, rate: float) -> ValueError:
+    return ValueError(f"the learning rate of update {update} must be finite and >= 0, got {rate:g}")
 
 
 def _rates_at(schedule: Any, t: Floats) -> Floats:

@@ -314,6 +314,9 @@ def decode(raw: Array, loss: Loss, classes: Array | None, one_dimensional: bool 
         return values[:, 0] if one_dimensional and values.shape[1] == 1 else values
     if is_multilabel(loss, raw.shape[1]):
         return (raw > 0).astype(np.int64)
+    if len(raw) == 1 and classes is not None:  # without arrays of codes: 1 us instead of 3
+        code = int(raw.item() > 0 if raw.shape[1] == 1 else raw.argmax())
+        return classes[code : code + 1].copy()
     codes = (raw[:, 0] > 0).astype(np.int64) if raw.shape[1] == 1 else raw.argmax(axis=1)
     return codes if classes is None else classes[codes]
 
@@ -334,8 +337,9 @@ def probabilities(raw: Array, loss: Loss) -> Array:
     if loss.name == "modified_huber":
         return _modified_huber_probabilities(raw)
     if loss.task == "binary" and not loss.is_margin:
-        yes = np.exp(-np.logaddexp(0, -raw))  # the sigmoid, with small values exact
-        return yes if raw.shape[1] > 1 else np.hstack([np.exp(-np.logaddexp(0, raw)), yes])
+        z = raw if raw.shape[1] > 1 else np.concatenate([-raw, raw], axis=1)  # no, yes
+        yes: Array = np.exp(-np.logaddexp(0, -z))  # the sigmoid, with small values exact
+        return yes
     if loss.task == "classes" and loss.across_outputs:
         powers = np.exp(raw - raw.max(axis=1, keepdims=True))
         shares: Array = powers / powers.sum(axis=1, keepdims=True)

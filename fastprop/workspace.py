@@ -101,6 +101,8 @@ class Workspace:
 
     Attributes
     ----------
+    has_one_row : bool
+        Whether a chunk is one dense row.
     a, z, e : list of int
         For each value of the plan the address of its activations, of what is kept beside them and of its error; 0
         where there is none.
@@ -115,6 +117,7 @@ class Workspace:
     def __init__(self, plan: Plan, parameters: Parameters, recipe: Recipe, form: Form, n_rows: int) -> None:
         self.plan, self.recipe, self.form = plan, recipe, form
         self.n_panels = math.ceil(n_rows / plan.shape.panel)
+        self.has_one_row = n_rows == 1 and not form.is_sparse
         self._keep: list[Any] = [parameters.rows, parameters.statistics]
         wanted = {"train": plan.values[1:], "store": plan.values[1:], "evaluate": plan.values[-1:], "predict": []}
         self.a = [0 if v.is_input and form.is_sparse else self.buffer(v.n) for v in plan.values]

@@ -23,7 +23,7 @@ FLOORS = [
     {"loading"},
     {"network"},
     {"models", "summary", "validation"},
-    {"trainer"},
+    {"trainer", "quick"},
     {"samples"},
     {"segments", "engines"},
     {"failures"},
