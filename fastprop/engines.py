@@ -1,25 +1,22 @@
-"""Engines kept for the next call, and passes over data that change nothing."""
+"""Engines kept for the next call."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from .engine import Engine, chunk_limit, chunks_of
-from .errors import DivergenceError
-from .failures import bad_row_message
-from .kernels import records
+from .checks import AnyMatrix
+from .engine import Engine, chunk_limit
 from .plan import Plan
-from .threads import pool
+from .targets import Targets
 from .workspace import Form, Parameters, Recipe
 
+if TYPE_CHECKING:
+    from .network import Network
+
 MAX_KINDS = 8  # of engines that are kept
-PASS_ROWS = 1024  # rows of a chunk of prediction at most
-SLICE_CHUNKS = 16  # chunks between two looks for Ctrl-C
 
 
 @dataclass(frozen=True)
@@ -30,6 +27,31 @@ class Job:
     parameters: Parameters
     recipe: Recipe
     form: Form
+
+
+def recipe_of(net: Network, mode: str) -> Recipe:
+    """How a network trains, for one of the modes of `Recipe`."""
+    if mode == "predict":  # does not depend on how it is trained
+        return Recipe(mode, None, None)
+    return Recipe(
+        mode,
+        net.loss.kernel,
+        net.optimizer.rule(),
+        coefficients=tuple(net.loss.coefficients(net.n_outputs_)),
+        l1=net.l1,
+        l2=net.l2,
+        clip_value=net.clip_value,
+        clip_norm=net.clip_norm,
+        seed=net.seed,
+    )
+
+
+def job_of(net: Network, mode: str, matrix: AnyMatrix, targets: Targets | None = None) -> Job:
+    """The job of a network on these data."""
+    form = Form(is_sparse=matrix.is_sparse)
+    if targets is not None:
+        form = Form(targets.matrix.n_columns, targets.labels, matrix.is_sparse)
+    return Job(net._built(), net._parameters, recipe_of(net, mode), form)
 
 
 class Engines:
@@ -62,11 +84,6 @@ class Engines:
         self._idle.setdefault(key, []).append(engine)
 
 
-def pass_rows(n_rows: int) -> int:
-    """Rows of a chunk for a pass over `n_rows`: a power of two, so that few kinds of engines serve all."""
-    return min(PASS_ROWS, next_power(n_rows))
-
-
 def batch_rows(plan: Plan, n_rows: int, batch_size: int | None) -> int:
     """Rows of the largest batch that an engine is made for.
 
@@ -84,28 +101,3 @@ def batch_rows(plan: Plan, n_rows: int, batch_size: int | None) -> int:
 def next_power(n: int) -> int:
     """The smallest power of two that is not below n >= 1."""
     return 1 << (n - 1).bit_length()
-
-
-def one_pass(engine: Engine, n_rows: int, weights: np.ndarray | None = None) -> np.ndarray:
-    """Run all rows in order as one update, in slices, so that Ctrl-C gets through; returns the chunks.
-
-    Raises
-    ------
-    ValueError
-        If X is not finite; names the row and column.
-    DivergenceError
-        If the loss is not.
-    """
-    update = np.zeros(1, records.CHUNK)
-    update["count"], update["inverse_weight"] = 1, 1.0 / (n_rows if weights is None else float(weights.sum()))
-    chunks = chunks_of(update, np.array([n_rows]), engine.chunk_rows)
-    engine.set_rows(None)
-    engine.set_chunks(chunks)
-    n_workers = engine.n_workers_for(chunks)
-    for start in range(0, len(chunks), SLICE_CHUNKS):
-        pool.run(engine.prepare(start, min(len(chunks), start + SLICE_CHUNKS)), n_workers, engine.abort)
-        if engine.status == records.BAD_INPUT:
-            raise ValueError(bad_row_message(engine, None, chunks[engine.done]))
-        if engine.status == records.DIVERGED:
-            raise DivergenceError("the loss is NaN or infinite: the weights or the targets are too large")
-    return chunks

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,21 +12,21 @@ from . import files, models
 from .arguments import check_bool, check_number, check_positive_int
 from .callbacks import check_callbacks, resolve_early_stopping
 from .checks import AnyMatrix, check_matrix
-from .engines import Engines, Job, batch_rows, one_pass, pass_rows
-from .errors import DivergenceError
+from .engines import Engines, batch_rows, job_of
 from .layers import Layer, check_layers
 from .losses import Loss, resolve_loss
 from .models import Pair
 from .optimizers import Optimizer, resolve_optimizer
 from .pace import candidates
+from .passes import loss_and_gradients, loss_and_outputs, raw_outputs
 from .plan import Plan
 from .progress import progress_for
 from .quick import Quick
 from .summary import summary_table
 from .targets import Targets, combine_weights, decode, prepare_targets, probabilities
 from .trainer import Settings, Trainer
+from .undo import undone_on_error
 from .validation import Rows, check_finite_in, check_monitor, check_some_weight, score, split, validator
-from .workspace import Form, Recipe
 
 
 class Network:
@@ -230,7 +229,7 @@ class Network:
             callbacks=check_callbacks(callbacks),
         )
         bar = progress_for(progress, settings.epochs)
-        with self._undone_on_error():
+        with undone_on_error(self):
             matrix, targets = self._check_data(X, y)
             self._adopt(matrix, targets)
             weights = combine_weights(sample_weight, class_weight, targets)
@@ -276,7 +275,7 @@ class Network:
             if loss is not None:
                 return loss
         size = check_positive_int("batch_size", batch_size, allow_none=True)
-        with self._undone_on_error():
+        with undone_on_error(self):
             matrix, targets = self._check_data(X, y, classes, may_infer=False)
             self._adopt(matrix, targets)
             weights = combine_weights(sample_weight, None, targets)
@@ -293,7 +292,8 @@ class Network:
         accumulates = settings.accumulate > 1 and batch < rows.n_used
         bar.compiling("kernels")
         n_workers = candidates(settings.n_threads)[-1]
-        with self._engines.lend(self._job("train", rows.matrix, rows.targets), batch, n_workers, accumulates) as engine:
+        job = job_of(self, "train", rows.matrix, rows.targets)
+        with self._engines.lend(job, batch, n_workers, accumulates) as engine:
             engine.bind(rows.matrix, rows.targets.matrix, rows.weights)
             return Trainer(self, engine, rows, settings, validate, bar).run()
 
@@ -308,24 +308,11 @@ class Network:
         gradients : list of (dW, db)
             In the order and shapes of `get_weights`.
         """
-        plan = self._built()
+        self._built()
         matrix, targets = self._check_data(X, y)
         weights = combine_weights(sample_weight, None, targets)
         check_some_weight(weights)
-        with self._engines.lend(self._job("store", matrix, targets), matrix.n_rows, 1) as engine:
-            engine.bind(matrix, targets.matrix, weights)
-            try:
-                chunks = one_pass(engine, matrix.n_rows, weights)
-                row = self._parameters.rows[1]
-                pairs = [plan.unpack(op, row) for op in plan.parametric]
-            finally:
-                self._parameters.rows[1] = 0
-        loss = float(chunks["loss"].sum())
-        for op, (dW, _), (W, _) in zip(plan.parametric, pairs, self.get_weights(), strict=True):
-            if op.is_dense and (self.l1 or self.l2):
-                dW += self.l2 * W + self.l1 * np.sign(W)
-                loss += 0.5 * self.l2 * float(np.vdot(W, W)) + self.l1 * float(np.abs(W).sum())
-        return loss, pairs
+        return loss_and_gradients(self, matrix, targets, weights)
 
     # ---- using ----------------------------------------------------------------------------------------------------
 
@@ -357,14 +344,8 @@ class Network:
         prepared: np.ndarray | None = self._quick.outputs.run(self, X)
         if prepared is not None:
             return prepared
-        plan = self._built()
-        matrix = self._check_x(X)
-        out = np.empty((matrix.n_rows, plan.output.n), self.dtype)
-        with self._engines.lend(self._job("predict", matrix), pass_rows(matrix.n_rows), candidates(None)[-1]) as engine:
-            engine.bind(matrix)
-            engine.set_out(out)
-            one_pass(engine, matrix.n_rows)
-        return out
+        self._built()
+        return raw_outputs(self, self._check_x(X))
 
     def evaluate(self, X: Any, y: Any) -> dict[str, float]:
         """The loss (without penalties), and accuracy for labels or R2 for numbers.
@@ -379,13 +360,8 @@ class Network:
         return self._evaluate(matrix, targets)
 
     def _evaluate(self, matrix: AnyMatrix, targets: Targets) -> dict[str, float]:
-        out = np.empty((matrix.n_rows, self.n_outputs_), self.dtype)
-        job = self._job("evaluate", matrix, targets)
-        with self._engines.lend(job, pass_rows(matrix.n_rows), candidates(None)[-1]) as engine:
-            engine.bind(matrix, targets.matrix)
-            engine.set_out(out)
-            chunks = one_pass(engine, matrix.n_rows)
-        return {"loss": float(chunks["loss"].sum()), **score(out, targets, self.loss)}
+        loss, raw = loss_and_outputs(self, matrix, targets)
+        return {"loss": loss, **score(raw, targets, self.loss)}
 
     # ---- weights --------------------------------------------------------------------------------------------------
 
@@ -406,7 +382,7 @@ class Network:
             If their number, a shape or a number does not fit; nothing is changed then.
         """
         pairs = models.check_pairs(weights)
-        with self._undone_on_error():
+        with undone_on_error(self):
             if self._plan is None:
                 self.build(models.n_features_of(pairs))
             plan = self._built()
@@ -464,48 +440,6 @@ class Network:
             if matrix.feature_names is not None:
                 self.feature_names_in_ = np.array(matrix.feature_names, dtype=object)
             self._has_seen_data = True
-
-    def _recipe(self, mode: str) -> Recipe:
-        if mode == "predict":  # does not depend on how it is trained
-            return Recipe(mode, None, None)
-        return Recipe(
-            mode,
-            self.loss.kernel,
-            self.optimizer.rule(),
-            coefficients=tuple(self.loss.coefficients(self.n_outputs_)),
-            l1=self.l1,
-            l2=self.l2,
-            clip_value=self.clip_value,
-            clip_norm=self.clip_norm,
-            seed=self.seed,
-        )
-
-    def _job(self, mode: str, matrix: AnyMatrix, targets: Targets | None = None) -> Job:
-        form = Form(is_sparse=matrix.is_sparse)
-        if targets is not None:
-            form = Form(targets.matrix.n_columns, targets.labels, matrix.is_sparse)
-        return Job(self._built(), self._parameters, self._recipe(mode), form)
-
-    @contextlib.contextmanager
-    def _undone_on_error(self) -> Iterator[None]:
-        """Should the data be refused, leave the network as it was: one that was not built is not built.
-
-        After an update it is not the data that failed but, say, a callback: then the weights are kept.
-        """
-        before = dict(self.__dict__)
-        count = self._parameters.count if self.is_built else 0
-        try:
-            yield
-        except DivergenceError:
-            raise
-        except (ValueError, TypeError):
-            if not self.is_built or self._parameters.count == count:
-                if before["_plan"] is None:
-                    before["_engines"], before["_quick"] = Engines(), Quick()
-                for name in self.__dict__.keys() - before.keys():
-                    del self.__dict__[name]
-                self.__dict__.update(before)
-            raise
 
     # ---- copies ---------------------------------------------------------------------------------------------------
 

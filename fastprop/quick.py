@@ -17,10 +17,11 @@ import numpy as np
 
 from .checks import DTYPE_CODES, Matrix
 from .engine import Engine, has_little_work
-from .engines import PASS_ROWS, next_power
+from .engines import next_power, recipe_of
 from .kernels import records
 from .kernels.run import run_chunks
 from .optimizers import depends_on_settings
+from .passes import PASS_ROWS
 from .schedules import rate_of, watches
 from .targets import is_multilabel
 from .workspace import Form, Recipe
@@ -80,7 +81,7 @@ class Outputs(Prepared):
     @classmethod
     def prepare(cls, net: Network, n_rows: int, dtype: np.dtype[Any]) -> Outputs | None:
         """A call for up to `n_rows` rows."""
-        return cls(net, net._recipe("predict"), Form(), n_rows, dtype)
+        return cls(net, recipe_of(net, "predict"), Form(), n_rows, dtype)
 
     def __init__(self, net: Network, *how: Any) -> None:
         self.all_out = np.zeros((how[2], net.n_outputs_), net.dtype)
@@ -117,7 +118,7 @@ class Update(Prepared):
             return None
         has_codes = net.loss.task != "regression" and not is_multilabel(net.loss, net.n_outputs_)
         form = Form(1 if has_codes else net.n_outputs_, has_codes)
-        return cls(net, net._recipe("train"), form, n_rows, dtype)
+        return cls(net, recipe_of(net, "train"), form, n_rows, dtype)
 
     def __init__(self, net: Network, recipe: Recipe, form: Form, n_rows: int, dtype: np.dtype[Any]) -> None:
         self.n_targets = form.n_targets
