@@ -22,6 +22,7 @@ from .kernels import records
 from .kernels.run import run_chunks
 from .optimizers import depends_on_settings
 from .passes import PASS_ROWS
+from .plan import Plan
 from .schedules import rate_of, watches
 from .targets import is_multilabel
 from .workspace import Form, Recipe
@@ -42,6 +43,11 @@ made_from = attrgetter(
 )
 
 
+def cell(array: Any) -> Any:
+    """One number of an array, as [0]: 0.06 us to read, where a record's field takes 0.4."""
+    return memoryview(array)
+
+
 class Prepared:
     """An engine, on one thread, with a buffer for up to `n_rows` rows of X of one dtype."""
 
@@ -49,24 +55,17 @@ class Prepared:
         plan = net._built()
         self.parameters = net._parameters
         self.engine = Engine(plan, self.parameters, recipe, form, n_rows)
-        self.X = np.zeros((n_rows, plan.n_features), dtype)
-        self.y = np.zeros((n_rows, form.n_targets))
+        self.X, self.y = np.zeros((n_rows, plan.n_features), dtype), np.zeros((n_rows, form.n_targets))
+        self.engine.bind(Matrix.of(self.X), Matrix.of(self.y))
         self.chunk = np.zeros(1, records.CHUNK)
         self.chunk["is_last"] = 1
-        self.engine.bind(Matrix.of(self.X), Matrix.of(self.y))
-        is_online = self.engine.is_online  # then updates are counted in tables
-        self.rates = np.zeros(1) if is_online else self.chunk["lr"]
+        is_online = self.engine.is_online  # then rows and rates are counted in tables
+        self.rates: Any = np.zeros(1) if is_online else self.chunk["lr"]
         self.engine.set_rows(np.zeros(1, np.int64) if is_online else None)
         self.engine.set_chunks(self.chunk, self.rates if is_online else None)
         self.run: Callable[[], None] = partial(run_chunks, self.engine.prepare(0, 1), 0, 1)
-        # A memory view of a field takes 0.06 us to read where a record takes 0.4.
-        self.status, self.done = memoryview(self.engine.job["status"]), memoryview(self.engine.job["done"])
-        self.resize(n_rows)
-
-    def resize(self, n_rows: int) -> None:
-        """Take calls of `n_rows` rows from now on."""
-        self.n_rows, self.rows = n_rows, self.X[:n_rows]
-        self.chunk["n_rows"], self.chunk["inverse_weight"] = n_rows, 1.0 / n_rows
+        self.status, self.done = cell(self.engine.job["status"]), cell(self.engine.job["done"])
+        self.n_rows = 0
 
     def take(self, X: np.ndarray) -> None:
         """Copy X."""
@@ -74,18 +73,23 @@ class Prepared:
             self.resize(len(X))
         self.rows[...] = X
 
+    def resize(self, n_rows: int) -> None:
+        """Take calls of `n_rows` rows from now on."""
+        self.n_rows, self.rows = n_rows, self.X[:n_rows]
+        self.chunk["n_rows"], self.chunk["inverse_weight"] = n_rows, 1.0 / n_rows
+
 
 class Outputs(Prepared):
     """The raw outputs of a few rows."""
 
-    @classmethod
-    def prepare(cls, net: Network, n_rows: int, dtype: np.dtype[Any]) -> Outputs | None:
-        """A call for up to `n_rows` rows."""
-        return cls(net, recipe_of(net, "predict"), Form(), n_rows, dtype)
+    @staticmethod
+    def serves(net: Network) -> bool:
+        """Whether a built network may be called so."""
+        return True
 
-    def __init__(self, net: Network, *how: Any) -> None:
-        self.all_out = np.zeros((how[2], net.n_outputs_), net.dtype)
-        super().__init__(net, *how)
+    def __init__(self, net: Network, n_rows: int, dtype: np.dtype[Any]) -> None:
+        super().__init__(net, recipe_of(net, "predict"), Form(), n_rows, dtype)
+        self.all_out = np.zeros((n_rows, net.n_outputs_), net.dtype)
         self.engine.set_out(self.all_out)
 
     def resize(self, n_rows: int) -> None:
@@ -107,29 +111,28 @@ class Outputs(Prepared):
 
 
 class Update(Prepared):
-    """One update on a few rows, by networks that have seen data."""
+    """One update on a few rows."""
 
-    @classmethod
-    def prepare(cls, net: Network, n_rows: int, dtype: np.dtype[Any]) -> Update | None:
-        """A call for up to `n_rows` rows; None where the general way must do something else besides."""
+    @staticmethod
+    def serves(net: Network) -> bool:
+        """Whether a built network may be called so: not where the general way does more than the update."""
         if not net._has_seen_data or net._built().has_batch_norm or net.loss.output_weights is not None:
-            return None
-        if not depends_on_settings(net.optimizer) or net._parameters.rule is not type(net.optimizer.rule()):
-            return None
-        has_codes = net.loss.task != "regression" and not is_multilabel(net.loss, net.n_outputs_)
-        form = Form(1 if has_codes else net.n_outputs_, has_codes)
-        return cls(net, recipe_of(net, "train"), form, n_rows, dtype)
+            return False
+        return depends_on_settings(net.optimizer) and net._parameters.rule is type(net.optimizer.rule())
 
-    def __init__(self, net: Network, recipe: Recipe, form: Form, n_rows: int, dtype: np.dtype[Any]) -> None:
-        self.n_targets = form.n_targets
-        super().__init__(net, recipe, form, n_rows, dtype)
+    def __init__(self, net: Network, n_rows: int, dtype: np.dtype[Any]) -> None:
+        task = net.loss.task
+        has_codes = task != "regression" and not is_multilabel(net.loss, net.n_outputs_)
+        self.n_targets = 1 if has_codes else net.n_outputs_
+        super().__init__(net, recipe_of(net, "train"), Form(self.n_targets, has_codes), n_rows, dtype)
         self.made_from, self.settings, self.classes = made_from(net), dict(net.optimizer.settings), net.classes_
-        self.targets, self.first_target = self.y.reshape(-1), memoryview(self.y.reshape(-1))
-        self.count, self.lr = memoryview(self.chunk["count"]), memoryview(self.rates)
-        self.loss, self.penalty = memoryview(self.chunk["loss"]), memoryview(self.chunk["penalty"])
-        self.chars, self.codes = (LABELS, codes_of(net.classes_)) if form.labels else (NUMBERS, None)
-        self.low = 0.0 if net.loss.name == "poisson" or net.loss.task != "regression" else -LARGEST
-        self.high = LARGEST if net.loss.task == "regression" else 1.0
+        self.targets, self.first_target = self.y.reshape(-1), cell(self.y.reshape(-1))
+        self.count, self.lr = cell(self.chunk["count"]), cell(self.rates)
+        self.loss, self.penalty = cell(self.chunk["loss"]), cell(self.chunk["penalty"])
+        self.codes: dict[Any, float] | None = codes_of(net.classes_) if has_codes else None
+        self.chars = LABELS if has_codes else NUMBERS
+        self.low = -LARGEST if task == "regression" and net.loss.name != "poisson" else 0.0
+        self.high = LARGEST if task == "regression" else 1.0
 
     def resize(self, n_rows: int) -> None:
         super().resize(n_rows)
@@ -182,7 +185,8 @@ class Update(Prepared):
             if self.done[0]:
                 self.done[0], parameters.count = 0, count
         if self.status[0] == records.OK:
-            return (self.loss[0] + self.penalty[0]) * self.n_rows / self.n_rows  # as the trainer's mean
+            loss: float = self.loss[0] + self.penalty[0]
+            return loss * self.n_rows / self.n_rows  # with the trainer's roundings
         self.engine.prepare(0, 1)
         return None
 
@@ -193,12 +197,19 @@ def codes_of(classes: np.ndarray | None) -> dict[Any, float]:
     return {v: float(code) for code, v in enumerate(labels) if not (isinstance(v, float) and v % 1)}
 
 
+def is_plain(X: np.ndarray, plan: Plan) -> bool:
+    """Whether an array is a few rows for a network of this plan."""
+    if X.ndim != 2 or X.shape[1] != plan.n_features or X.dtype.str not in DTYPE_CODES:
+        return False
+    return 0 < len(X) <= PASS_ROWS and X.nbytes <= MAX_BYTES and has_little_work(plan, len(X))
+
+
 class Calls:
     """The prepared calls of one kind of a network; threads that call at once have one each."""
 
     def __init__(self, kind: type[Outputs] | type[Update]) -> None:
         self._kind = kind
-        self._idle: dict[Any, list[Any]] = {}  # by dtype and rows, rounded up
+        self._idle: dict[Any, list[Any]] = {}  # by rows, rounded up, and dtype
         self._of_shape: dict[Any, list[Any]] = {}  # the same lists, by shape and dtype
 
     def run(self, net: Network, X: Any, *y: Any) -> Any:
@@ -209,29 +220,28 @@ class Calls:
             idle = self._of_shape[X.shape, X.dtype]
             call = idle.pop()
         except (KeyError, IndexError):
-            idle, call = self._prepare(net, X)
+            idle, call = self._find(net, X)
         if call is not None and not call.is_current(net):
-            self._idle, self._of_shape = {}, {}  # all are of the same age, or older
-            idle, call = self._prepare(net, X)
+            self._idle, self._of_shape = {}, {}  # the others are as old, or older
+            idle, call = self._find(net, X)
         if call is None:
             return None
         answer = call(net, X, *y)
         idle.append(call)
         return answer
 
-    def _prepare(self, net: Network, X: np.ndarray) -> tuple[list[Any], Any]:
-        """A new call, and the list to put it in afterwards."""
-        plan = net._plan
-        if plan is None or X.ndim != 2 or X.shape[1] != plan.n_features or X.dtype.str not in DTYPE_CODES:
-            return [], None
-        if not 0 < len(X) <= PASS_ROWS or X.nbytes > MAX_BYTES or not has_little_work(plan, len(X)):
+    def _find(self, net: Network, X: np.ndarray) -> tuple[list[Any], Any]:
+        """A call that fits X, a new one if need be, and the list that it goes to afterwards."""
+        if net._plan is None or not is_plain(X, net._plan) or not self._kind.serves(net):
             return [], None
         n_rows = next_power(len(X))
-        call = self._kind.prepare(net, n_rows, X.dtype)
         if (n_rows, X.dtype) not in self._idle and len(self._idle) >= MAX_KINDS:
             self._idle, self._of_shape = {}, {}
         idle = self._of_shape[X.shape, X.dtype] = self._idle.setdefault((n_rows, X.dtype), [])
-        return idle, call
+        try:
+            return idle, idle.pop()
+        except IndexError:
+            return idle, self._kind(net, n_rows, X.dtype)
 
 
 class Quick:
