@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .checks import DTYPE_CODES, Matrix
-from .engine import Engine, has_little_work
+from .engine import Engine, chunk_limit, has_little_work
 from .engines import next_power, recipe_of
 from .kernels import records
 from .kernels.run import run_chunks
 from .optimizers import depends_on_settings
-from .passes import PASS_ROWS
 from .plan import Plan
 from .schedules import rate_of, watches
 from .targets import is_multilabel
@@ -201,7 +200,7 @@ def is_plain(X: np.ndarray, plan: Plan) -> bool:
     """Whether an array is a few rows for a network of this plan."""
     if X.ndim != 2 or X.shape[1] != plan.n_features or X.dtype.str not in DTYPE_CODES:
         return False
-    return 0 < len(X) <= PASS_ROWS and X.nbytes <= MAX_BYTES and has_little_work(plan, len(X))
+    return 0 < len(X) <= chunk_limit(plan) and X.nbytes <= MAX_BYTES and has_little_work(plan, len(X))
 
 
 class Calls:
@@ -234,7 +233,7 @@ class Calls:
         """A call that fits X, a new one if need be, and the list that it goes to afterwards."""
         if net._plan is None or not is_plain(X, net._plan) or not self._kind.serves(net):
             return [], None
-        n_rows = next_power(len(X))
+        n_rows = min(next_power(len(X)), chunk_limit(net._plan))
         if (n_rows, X.dtype) not in self._idle and len(self._idle) >= MAX_KINDS:
             self._idle, self._of_shape = {}, {}
         idle = self._of_shape[X.shape, X.dtype] = self._idle.setdefault((n_rows, X.dtype), [])
