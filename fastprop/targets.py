@@ -315,11 +315,11 @@ def decode(raw: Array, loss: Loss, classes: Array | None, one_dimensional: bool 
     if loss.task == "regression":
         values = np.exp(raw) if loss.name == "poisson" else raw
         return values[:, 0] if one_dimensional and values.shape[1] == 1 else values
-    if is_multilabel(loss, raw.shape[1]):
-        return (raw > 0).astype(np.int64)
     if len(raw) == 1 and classes is not None:  # without arrays of codes: 1 us instead of 3
         code = int(raw.item() > 0 if raw.shape[1] == 1 else raw.argmax())
         return classes[code : code + 1].copy()
+    if is_multilabel(loss, raw.shape[1]):
+        return (raw > 0).astype(np.int64)
     codes = (raw[:, 0] > 0).astype(np.int64) if raw.shape[1] == 1 else raw.argmax(axis=1)
     return codes if classes is None else classes[codes]
 
