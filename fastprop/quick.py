@@ -19,7 +19,7 @@ from .checks import DTYPE_CODES, Matrix
 from .engine import Engine, chunk_limit, has_little_work
 from .engines import next_power, recipe_of
 from .kernels import records
-from .kernels.run import run_chunks
+from .kernels.catalogue import run_chunks
 from .optimizers import depends_on_settings
 from .plan import Plan
 from .schedules import rate_of, watches
@@ -62,7 +62,7 @@ class Prepared:
         self.rates: Any = np.zeros(1) if is_online else self.chunk["lr"]
         self.engine.set_rows(np.zeros(1, np.int64) if is_online else None)
         self.engine.set_chunks(self.chunk, self.rates if is_online else None)
-        self.run: Callable[[], None] = partial(run_chunks, self.engine.prepare(0, 1), 0, 1)
+        self.run: Callable[[], None] = partial(run_chunks.function, self.engine.prepare(0, 1), 0, 1)
         self.status, self.done = cell(self.engine.job["status"]), cell(self.engine.job["done"])
         self.n_rows = 0
 

@@ -2,8 +2,9 @@
 
 from .handles import Module, Routine
 
-dense, dot, gather, loss_rows, norm, online, online_loss, rowwise, sparse, update = map(
-    Module, ("dense", "dot", "gather", "loss_rows", "norm", "online", "online_loss", "rowwise", "sparse", "update")
+dense, dot, gather, loss_rows, norm, online, online_loss, predict, rowwise, sparse, update = map(
+    Module,
+    ("dense", "dot", "gather", "loss_rows", "norm", "online", "online_loss", "predict", "rowwise", "sparse", "update"),
 )
 
 run_chunks = Routine("run", "run", 3)

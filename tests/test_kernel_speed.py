@@ -15,7 +15,7 @@ import pytest
 
 import fastprop as fp
 from fastprop.engine import chunks_of, run_chunks
-from fastprop.kernels import dense, gather, loss_rows, norm, online, online_loss, records, rowwise
+from fastprop.kernels import dense, dot, gather, loss_rows, norm, online, online_loss, records, rowwise
 from fastprop.kernels.activations import ACTIVATIONS
 from fastprop.kernels.losses import LOSSES
 
@@ -121,6 +121,13 @@ def test_transpose_error(benchmark):
     layered("512-512, 128 rows").time(benchmark, dense.transpose_error)
 
 
+@pytest.mark.benchmark(group="layer of one unit, 64 inputs, 256 rows")
+@pytest.mark.parametrize("kernel", [dot.dot_forward, dot.dot_backward, dot.dot_update], ids=lambda kernel: kernel.name)
+def test_one_unit(benchmark, kernel):
+    layers = [fp.Dense(64, activation="relu"), fp.Dense(1)]
+    Step(layers, numbers(256, 1), numbers(256, 1)).time(benchmark, kernel)
+
+
 RULES = {
     "sgd": fp.SGD(lr=0.0),
     "momentum": fp.SGD(lr=0.0, momentum=0.9),
@@ -202,6 +209,8 @@ KERNELS = {
     "forward": online.row_forward,
     "loss": online_loss.row_loss,
     "backward and update": online.row_backward,
+    "forward, one unit": online.row_dot_forward,
+    "backward and update, one unit": online.row_dot_backward,
 }
 
 
