@@ -14,7 +14,19 @@ import math
 from typing import Any
 
 from .kernels.activations import Identity
-from .kernels.catalogue import dense, dot, gather, loss_rows, norm, online, online_loss, predict, rowwise, sparse, update
+from .kernels.catalogue import (
+    dense,
+    dot,
+    gather,
+    loss_rows,
+    norm,
+    online,
+    online_loss,
+    predict,
+    rowwise,
+    sparse,
+    update,
+)
 from .kernels.handles import Kernel
 from .kernels.optimizers import Accumulate, Penalised
 from .kernels.records import BLOCK_ROWS
@@ -131,7 +143,8 @@ class Programs:
 
     def _make_prediction_of_row(self) -> None:
         plan, w = self.plan, self.workspace
-        self._call(online.gather_row, w.extra(GATHER_X, source=0, a=w.a[0], n_out=plan.n_features))
+        n, stride = plan.n_features, plan.shape.pad(plan.n_features)
+        self._call(online.gather_rows, w.extra(GATHER_X, source=0, a=w.a[0], a_stride=stride, n_out=n))
         for op in plan.operations:
             forward = predict.row_dot_output if op.is_dot else predict.row_outputs
             self._call(forward, op.index, type(op.out.activation))

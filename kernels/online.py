@@ -44,6 +44,12 @@ LINE = 64  # bytes of a cache line
 ROWS = 4  # rows of W that are taken together: one load of delta for four, and room for a rule's numbers in 16 registers
 
 
+@forced
+def number_of(step, i):
+    """The row of the user's matrix that is number i of the table; without a table, i."""
+    return index_pointer(step.rows)[i] if step.rows != 0 else i
+
+
 @kernel
 def gather_rows(spec, op, step, first, last):
     """Rows first..last of the table, from source number op.source, as vectors op.a_stride apart. Writes op.a.
@@ -52,16 +58,16 @@ def gather_rows(spec, op, step, first, last):
     infinity in X; y was checked before.
     """
     L, size = lanes_of(spec), itemsize_of(spec)
-    source, rows, n = source_at(step.sources, op.source), index_pointer(step.rows), op.n_out
+    source, n = source_at(step.sources, op.source), op.n_out
     code, stride, base, row_stride = source.code, source.column_stride, source.address, source.row_stride
     is_plain, n_whole, bad = code == (0 if size == 4 else 1) and stride == size, n // L * L, splat(spec, 0.0)
     for i in range(first, last):
         if stride <= 8:  # numbers of a row lie together
-            ahead = base + rows[min(i + last - first, step.n_rows - 1)] * row_stride
+            ahead = base + number_of(step, min(i + last - first, step.n_rows - 1)) * row_stride
             for k in range(0, n * stride, LINE):
                 prefetch(ahead + k)
             prefetch(ahead + n * stride - 1)
-        address, out = base + rows[i] * row_stride, offset(pointer(spec, op.a), (i - first) * op.a_stride)
+        address, out = base + number_of(step, i) * row_stride, offset(pointer(spec, op.a), (i - first) * op.a_stride)
         if is_plain:
             x = pointer(spec, address)
             for k in range(0, n_whole, L):
