@@ -62,7 +62,7 @@ class Prepared:
         self.rates: Any = np.zeros(1) if is_online else self.chunk["lr"]
         self.engine.set_rows(np.zeros(1, np.int64) if is_online else None)
         self.engine.set_chunks(self.chunk, self.rates if is_online else None)
-        self.run: Callable[[], None] = partial(run_chunks.function, self.engine.prepare(0, 1), 0, 1)
+        self.run: Callable[[], int] = partial(run_chunks.function, self.engine.prepare(0, 1), 0, 1)
         self.status, self.done = cell(self.engine.job["status"]), cell(self.engine.job["done"])
         self.n_rows = 0
 
