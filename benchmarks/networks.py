@@ -12,9 +12,9 @@ import numpy as np
 from cells import CELLS, Cell
 
 import fastprop as fp
-from fastprop.engine import Engine
+from fastprop.engine import Engine, samples_of_chunk
 from fastprop.engines import batch_rows
-from fastprop.segments import Segments
+from fastprop.samples import tables
 
 OPTIMIZERS = {
     "sgd": lambda: fp.SGD(lr=0.01),
@@ -61,10 +61,13 @@ def engine_of(net: fp.Network, cell: Cell, X: np.ndarray, y: np.ndarray, n_worke
     job = net._job("train", matrix, targets)
     engine = Engine(job.plan, job.parameters, job.recipe, job.form, batch_rows(job.plan, len(X), batch), n_workers)
     engine.bind(matrix, targets.matrix)
-    segments = Segments(engine, len(X), None, None, batch, 1, shuffle=True, seed=0, first_epoch=0)
+    n_rows = len(X)
+    if engine.is_online and n_rows > samples_of_chunk(engine.plan):  # chunks of as many updates
+        n_rows -= n_rows % samples_of_chunk(engine.plan)
+    segments = tables(engine, (), n_rows, None, None, batch, 1, True, 0, 0)
     segment = next(segments.of(range(1), net.optimizer.lr))
     engine.set_rows(segment.rows)
-    engine.set_chunks(segment.chunks)
+    engine.set_chunks(segment.chunks, segment.rates)
     yield engine
     engine.release()
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .engine import samples_of_chunk
+from .engine import Engine, samples_of_chunk
 from .kernels import records
 from .schedules import Rate, tabulate
 from .segments import Segment, Segments
@@ -57,3 +57,8 @@ class Samples(Segments):
         for every in self.every:
             ends = np.union1d(ends, np.arange(every - count % every, n_each * n_epochs, every))
         return ends
+
+
+def tables(engine: Engine, every: Iterable[int], *args: Any) -> Segments:
+    """The segments of a fit on `engine`, of batches or of samples; see `Segments` and `Samples` for the arguments."""
+    return Samples(every, engine, *args) if engine.is_online else Segments(engine, *args)

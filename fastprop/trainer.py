@@ -21,7 +21,7 @@ from .errors import DivergenceError
 from .failures import bad_row_message, divergence_message
 from .kernels import records
 from .pace import TRIAL_SECONDS, ThreadChooser, candidates
-from .samples import Samples
+from .samples import tables
 from .schedules import watches
 from .segments import Segment, Segments
 from .threads import pool
@@ -106,8 +106,9 @@ class Trainer:
     def _lay_out(self, rows: Rows) -> Segments:
         """The tables of this fit."""
         settings = self.settings
-        table = (
+        return tables(
             self.engine,
+            map(steps_between, self.step_callbacks),
             rows.n_used,
             rows.weights_used,
             rows.numbers,
@@ -117,9 +118,6 @@ class Trainer:
             settings.seed,
             self.net.epochs_done,
         )
-        if self.engine.is_online:
-            return Samples(map(steps_between, self.step_callbacks), *table)
-        return Segments(*table)
 
     # ---- epochs ---------------------------------------------------------------------------------------------------
 
