@@ -66,12 +66,6 @@ class Prepared:
         self.status, self.done = cell(self.engine.job["status"]), cell(self.engine.job["done"])
         self.n_rows = 0
 
-    def take(self, X: np.ndarray) -> None:
-        """Copy X."""
-        if len(X) != self.n_rows:
-            self.resize(len(X))
-        self.rows[...] = X
-
     def resize(self, n_rows: int) -> None:
         """Take calls of `n_rows` rows from now on."""
         self.n_rows, self.rows = n_rows, self.X[:n_rows]
@@ -99,9 +93,11 @@ class Outputs(Prepared):
         """Whether the network still has the parameters that this was made for."""
         return self.parameters is net._parameters
 
-    def __call__(self, net: Network, X: np.ndarray) -> np.ndarray | None:
+    def __call__(self, net: Network, X: np.ndarray, y: None) -> np.ndarray | None:
         """The raw outputs, shape (n_rows, n_outputs)."""
-        self.take(X)
+        if len(X) != self.n_rows:
+            self.resize(len(X))
+        self.rows[...] = X
         self.run()
         if self.status[0] == records.OK:
             return self.out.copy()
@@ -164,7 +160,9 @@ class Update(Prepared):
 
     def __call__(self, net: Network, X: np.ndarray, y: Any) -> float | None:
         """The loss before the update."""
-        self.take(X)
+        if len(X) != self.n_rows:
+            self.resize(len(X))
+        self.rows[...] = X
         targets = self.read(y)
         if targets is None:
             return None
@@ -211,7 +209,7 @@ class Calls:
         self._idle: dict[Any, list[Any]] = {}  # by rows, rounded up, and dtype
         self._of_shape: dict[Any, list[Any]] = {}  # the same lists, by shape and dtype
 
-    def run(self, net: Network, X: Any, *y: Any) -> Any:
+    def run(self, net: Network, X: Any, y: Any = None) -> Any:
         """What a prepared call gives for plain data; None, and nothing done, for other."""
         if type(X) not in ARRAYS:
             return None
@@ -225,7 +223,7 @@ class Calls:
             idle, call = self._find(net, X)
         if call is None:
             return None
-        answer = call(net, X, *y)
+        answer = call(net, X, y)
         idle.append(call)
         return answer
 
