@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import test_dot
 import test_online
+import test_quick
 
 import fastprop as fp
 
@@ -36,6 +37,7 @@ def everything():
         training(dtype)
         one_unit(dtype)
         reading(dtype)
+        test_quick.compare_rows(dtype)
         threads(dtype)
     print(target().instruction_set, target().shape("float32"), target().shape("float64"))
 
