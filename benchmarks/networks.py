@@ -13,7 +13,7 @@ from cells import CELLS, Cell
 
 import fastprop as fp
 from fastprop.engine import Engine, samples_of_chunk
-from fastprop.engines import batch_rows
+from fastprop.engines import batch_rows, job_of
 from fastprop.samples import tables
 
 OPTIMIZERS = {
@@ -58,7 +58,7 @@ def engine_of(net: fp.Network, cell: Cell, X: np.ndarray, y: np.ndarray, n_worke
     """An engine that trains a network that was fitted before, with the chunks of a shuffled epoch."""
     matrix, targets = net._check_data(X, y)
     batch = None if cell.is_full_batch else cell.batch
-    job = net._job("train", matrix, targets)
+    job = job_of(net, "train", matrix, targets)
     engine = Engine(job.plan, job.parameters, job.recipe, job.form, batch_rows(job.plan, len(X), batch), n_workers)
     engine.bind(matrix, targets.matrix)
     n_rows = len(X)

@@ -7,6 +7,7 @@ import pytest
 import fastprop as fp
 from fastprop import samples
 from fastprop.engine import CHUNK_SAMPLES, Engine
+from fastprop.engines import job_of
 
 QUIET = {"progress": False}
 RNG = np.random.default_rng(0)
@@ -78,7 +79,7 @@ def test_weights_of_samples_count_in_the_mean_only():
 
 def laid_out(n_rows, every=(), epochs=range(1), weights=None, count=0):
     net = fp.Network([fp.Dense(2)]).build(5)
-    job = net._job("train", *net._check_data(np.ones((3, 5)), np.ones((3, 2))))
+    job = job_of(net, "train", *net._check_data(np.ones((3, 5)), np.ones((3, 2))))
     engine = Engine(job.plan, job.parameters, job.recipe, job.form, 1)
     engine.parameters.count = count
     assert engine.is_online

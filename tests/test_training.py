@@ -8,6 +8,7 @@ import pytest
 import fastprop as fp
 from fastprop import engines, segments
 from fastprop.engine import Engine
+from fastprop.engines import job_of
 from fastprop.validation import held_out_rows
 
 QUIET = {"progress": False}
@@ -246,7 +247,7 @@ def test_only_rates_that_watch_stop_between_epochs(rate, n_runs, monkeypatch):
 def laid_out(n_rows, batch_size, accumulate=1, epochs=2, shuffle=True):
     """The segments of a fit, without one."""
     net = network(2).build(5)
-    job = net._job("train", *net._check_data(*regression(3)))
+    job = job_of(net, "train", *net._check_data(*regression(3)))
     engine = Engine(job.plan, job.parameters, job.recipe, job.form, batch_size)
     made = segments.Segments(engine, n_rows, None, None, batch_size, accumulate, shuffle, 0, 0)
     return [segment for epoch in range(epochs) for segment in made.of(range(epoch, epoch + 1), 0.1)]
