@@ -31,6 +31,11 @@ def network(dtype="float32", **settings):
     return fp.Network(layers, optimizer=fp.SGD(0.05, momentum=0.9), dtype=dtype, **settings)
 
 
+def narrow():
+    """Little to compute, so that a copy of X would be seen."""
+    return fp.Network([fp.Dense(2, activation="relu"), fp.Dense(1)], optimizer=fp.SGD(1e-6)).build(64)
+
+
 def results(X, dtype="float32", y=None):
     """All that a network makes of X: the bits of predictions, gradients, training."""
     y = targets(len(X)) if y is None else y
@@ -49,6 +54,7 @@ def compiled_before():
         results(whole_numbers(dtype), dtype)
     net = network().build(N_FEATURES)
     net.fit(whole_numbers("f4"), targets(), batch_size=1, epochs=1, progress=False)
+    narrow().fit(np.zeros((9, 64), np.float32), np.zeros(9), epochs=1, progress=False)
     n = len(handles.compiled)
     yield
     assert handles.compiled[n:] == []
@@ -189,7 +195,7 @@ def test_a_memory_map_trains_alike(big):
 def test_a_memory_map_is_not_copied(view, big):
     X = big if view == "rows" else big[:, ::-1]
     y = np.zeros(len(X), np.float32)
-    net = fp.Network([fp.Dense(2, activation="relu"), fp.Dense(1)], optimizer=fp.SGD(1e-6)).build(64)
+    net = narrow()
     net.fit(X[:5000], y[:5000], epochs=1, batch_size=1024, progress=False)
     tracemalloc.start()
     net.fit(X, y, epochs=1, batch_size=1024, shuffle=False, progress=False)
