@@ -301,6 +301,7 @@ CHANGES = {
     "setting": set_setting,
     "loss": lambda net: setattr(net, "loss", fp.losses.ModifiedHuber()),
     "output weights": lambda net: setattr(net, "loss", fp.losses.BCE(output_weights=[2.0])),
+    "output weights of the same loss": lambda net: setattr(net.loss, "output_weights", np.array([2.0])),
     "l1": lambda net: setattr(net, "l1", 0.1),
     "l2": lambda net: setattr(net, "l2", 0.1),
     "clip_norm": lambda net: setattr(net, "clip_norm", 0.01),
@@ -335,6 +336,16 @@ def test_a_change_counts_in_the_next_call(make, change, rng):
         if step == 0:
             for net in (one, other):
                 CHANGES[change](net)
+    assert state(one) == state(other)
+
+
+def test_weights_of_several_outputs_may_come_later(rng):
+    """Comparing them would raise: an array of two has no truth value."""
+    one, other = mlp(2, loss="mse"), mlp(2, loss="mse")
+    X, y = rng.normal(size=(1, N_FEATURES)).astype("f4"), np.ones((1, 2))
+    for weights in (None, None, np.array([1.0, 3.0]), None):
+        one.loss.output_weights = other.loss.output_weights = weights
+        assert one.partial_fit(X, y) == other.partial_fit(general(X), y)
     assert state(one) == state(other)
 
 
