@@ -19,7 +19,8 @@ class Samples(Segments):
     Parameters
     ----------
     every : iterable of int
-        After which updates somebody looks at the network: a chunk ends with each multiple of each.
+        After which updates somebody looks at the network: each multiple of each has a chunk of its own, whose loss is
+        that of this one update.
     *args
         Of `Segments`.
     """
@@ -51,12 +52,13 @@ class Samples(Segments):
         return Segment(chunks, epoch_of, sums.astype(np.float64), self._in_data(rows), closes, rates)
 
     def _ends(self, n_each: int, n_epochs: int, count: int) -> np.ndarray:
-        """Where chunks end, in samples: after `limit` of an epoch, with it, and where somebody looks."""
+        """Where chunks end, in samples: after `limit` of an epoch, with it, and around updates that are looked at."""
         parts = np.minimum(np.arange(self.limit, n_each + self.limit, self.limit), n_each)
         ends = (n_each * np.arange(n_epochs)[:, None] + parts).ravel()
         for every in self.every:
-            ends = np.union1d(ends, np.arange(every - count % every, n_each * n_epochs, every))
-        return ends
+            looks = np.arange(every - count % every, n_each * n_epochs + 1, every)
+            ends = np.union1d(ends, np.concatenate([looks, looks - 1]))
+        return ends[ends > 0]
 
 
 def tables(engine: Engine, every: Iterable[int], *args: Any) -> Segments:

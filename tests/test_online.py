@@ -102,6 +102,9 @@ def test_chunks_end_where_somebody_looks(count):
     assert set(counts) >= {c for c in range(count + 1, count + 1001) if c % 7 == 0 or c % 100 == 0}
     assert (np.diff(counts, prepend=count) == table.chunks["n_rows"]).all()
     assert table.next_step(0, 100) == 1 + np.flatnonzero(counts % 100 == 0)[0]
+    looked_at = (counts % 7 == 0) | (counts % 100 == 0)
+    assert (table.chunks["n_rows"][looked_at] == 1).all()  # their loss is that of the one update
+    assert (table.chunks["n_rows"] > 0).all()
 
 
 def test_an_update_within_a_chunk():
@@ -125,7 +128,7 @@ class Looks:
         self.every, self.stop, self.seen = every, stop, []
 
     def on_step(self, net, step, logs):
-        self.seen.append((step, net.get_weights()[0][0].copy(), logs["lr"]))
+        self.seen.append((step, net.get_weights()[0][0].copy(), logs["lr"], logs["loss"]))
         return step == self.stop
 
 
@@ -152,6 +155,16 @@ def test_step_callbacks_see_the_weights_of_their_step():
     short.fit(*regression(), epochs=2, batch_size=1, callbacks=Looks(1, stop=499), **QUIET)
     np.testing.assert_array_equal(short.get_weights()[0][0], looks.seen[1][1])
     assert looks.seen[1][2] == rate(499)
+
+
+def test_step_callbacks_are_told_the_loss_of_their_step():
+    """Whatever `every` is: not the mean over the samples since somebody looked last."""
+    every, few, rare = Looks(1), Looks(7), Looks(250)
+    network().fit(*regression(), epochs=2, batch_size=1, callbacks=[every], **QUIET)
+    network().fit(*regression(), epochs=2, batch_size=1, callbacks=[few, rare], **QUIET)
+    losses = [loss for *_, loss in every.seen]
+    for looks in (few, rare):
+        assert [loss for *_, loss in looks.seen] == [losses[step] for step, *_ in looks.seen]
 
 
 @pytest.mark.parametrize("update", [3, 700, 1199])
