@@ -188,9 +188,8 @@ class Update(Prepared):
 
 
 def codes_of(classes: np.ndarray | None) -> dict[Any, float]:
-    """From labels to codes, as floats; equal numbers of several types are one key. Fractions are no labels."""
-    labels = [] if classes is None else classes.tolist()
-    return {v: float(code) for code, v in enumerate(labels) if not (isinstance(v, float) and v % 1)}
+    """From labels to codes, as floats; equal numbers of several types are one key."""
+    return {} if classes is None else {label: float(code) for code, label in enumerate(classes.tolist())}
 
 
 def is_plain(X: np.ndarray, plan: Plan) -> bool:
