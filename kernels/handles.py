@@ -14,8 +14,10 @@ import contextlib
 import functools
 import importlib
 import itertools
+import os
+import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -31,6 +33,29 @@ ENTRY = "entry"  # the only symbol that a kernel's code exports
 compiled: list[str] = []  # what this process had to compile, for reports and tests
 _lock = threading.RLock()  # one thread links or compiles at a time
 _numbers = itertools.count()
+
+if hasattr(os, "register_at_fork"):  # a child has no other threads: a lock that one of them held would stay locked
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
+
+
+@contextlib.contextmanager
+def interrupts_later() -> Iterator[None]:
+    """Let Ctrl-C wait for the end: Python cannot mend an import of Numba, or of its tables, that was cut short.
+
+    All later imports would fail as well. It is a second at most for the first kernel, 0.2 s for each other.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or handler is None:  # not here, or not by Python
+        yield
+        return
+    caught: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, frame: caught.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if caught:
+            signal.raise_signal(signal.SIGINT)
 
 
 @functools.cache
@@ -60,7 +85,8 @@ def find(title: str, compile_with: Callable[[Any], Any], needs: Mapping[str, int
     if image is not None:
         with contextlib.suppress(RuntimeError):  # it calls what only Numba has
             return link(image, needs)
-    code = compile_with(importlib.import_module(f"{__package__}.jit"))
+    with interrupts_later():
+        code = compile_with(importlib.import_module(f"{__package__}.jit"))
     compiled.append(title)
     if code.is_lasting:
         store.save(title, code.image)

@@ -440,6 +440,56 @@ def test_a_function_that_only_numba_has(run_script, tmp_path):
         assert float(run_script(CLOCK, FASTPROP_CACHE_DIR=tmp_path / "cache")) == 0.5
 
 
+INTERRUPTED = """
+import builtins, signal
+from fastprop.kernels import handles
+
+emit, imported = handles.Module("rowwise").emit, builtins.__import__
+
+def interrupting(name, *args, **kwargs):
+    if name == "numba.stencils.stencil":  # in the middle of Numba
+        builtins.__import__ = imported
+        signal.raise_signal(signal.SIGINT)
+    return imported(name, *args, **kwargs)
+
+builtins.__import__ = interrupting
+try:
+    emit.address("float32")
+except KeyboardInterrupt:
+    print("interrupted")
+print(emit.address("float32") > 0, signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+"""
+
+
+def test_ctrl_c_while_numba_is_imported(run_script, tmp_path):
+    """Half of Numba would stay behind, and no later import would mend it."""
+    assert run_script(INTERRUPTED, FASTPROP_CACHE_DIR=tmp_path / "cache").split() == ["interrupted", "True", "True"]
+
+
+FORK = """
+import os, threading, time
+from fastprop.kernels import handles
+
+def hold():
+    with handles._lock:
+        held.set()
+        time.sleep(0.3)
+
+held = threading.Event()
+threading.Thread(target=hold).start()
+held.wait()
+child = os.fork()
+if child == 0:
+    os._exit(0 if handles._lock.acquire(timeout=5) else 1)
+print(os.waitpid(child, 0)[1])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_fork_while_another_thread_compiles(run_script):
+    assert run_script(FORK).split() == ["0"]
+
+
 def test_a_class_defined_anew_in_one_process():
     """As in a notebook: the cell is edited and run again."""
     cell = """
