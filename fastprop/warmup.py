@@ -31,26 +31,29 @@ def warmup(say: Callable[[str], None], dtype: str = "float32") -> None:
     """
     X = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
     y = np.arange(40) % 2
-    dense = [Dense(20, activation=name) for name in ACTIVATIONS]
+    deep = [Dense(20, activation=name) for name in ACTIVATIONS]
+    narrow = [[Dense(20, activation=name), Dense(1)] for name in ACTIVATIONS]  # layers of one unit have kernels apart
     for loss in LOSSES:
         say(f"loss {loss}, activations {', '.join(ACTIVATIONS)}")
-        net = Network([*dense, Dense(2 if loss == "cross_entropy" else 1)], loss=loss, dtype=dtype)
-        for batch_size in (16, 1):
-            net.fit(X, y, epochs=1, batch_size=batch_size, progress=False)
+        net = Network([*deep, Dense(2 if loss == "cross_entropy" else 1)], loss=loss, dtype=dtype)
+        _use(net, X, y)
         net.evaluate(X, y)
-        net.predict(X)
-    say("layers of one unit")
-    for name in ACTIVATIONS:
-        for batch_size in (16, 1):
-            net = Network([Dense(20, activation=name), Dense(1)], dtype=dtype)
-            net.fit(X, y, epochs=1, batch_size=batch_size, progress=False)
-    for optimizer in OPTIMIZERS:
+    for optimizer in OPTIMIZERS:  # per sample, an activation and a rule share a kernel
         say(f"optimizer {optimizer.name}")
-        for layers in ([Dense(20, activation="relu"), Dense(1)], [Dense(20), BatchNorm(), Dense(1)]):
-            net = Network(layers, optimizer=optimizer, dtype=dtype)
-            for batch_size in (16, 1) if len(layers) == 2 else (16,):
-                net.fit(X, y, epochs=1, batch_size=batch_size, progress=False)
+        _use(Network([*deep, Dense(2)], loss="cross_entropy", optimizer=optimizer, dtype=dtype), X, y)
+        for layers in (*narrow, [Dense(1)]):
+            _use(Network(layers, optimizer=optimizer, dtype=dtype), X, y)
+        net = Network([Dense(20), BatchNorm(), Dense(1)], optimizer=optimizer, dtype=dtype)
+        net.fit(X, y, epochs=1, batch_size=16, progress=False)
     say("dropout, layer norm, residual, clipping")
     block = [Dense(20, activation="relu"), Dropout(0.1), Dense(20)]
     net = Network([Dense(20), Residual(block), LayerNorm(), Dense(1)], clip_norm=1.0, dtype=dtype)
     net.fit(X, y, epochs=1, batch_size=16, progress=False)
+
+
+def _use(net: Network, X: np.ndarray, y: np.ndarray) -> None:
+    """Train and predict, a batch and a row at a time."""
+    for batch_size in (16, 1):
+        net.fit(X, y, epochs=1, batch_size=batch_size, progress=False)
+    for rows in (X, X[:1]):
+        net.predict(rows)
