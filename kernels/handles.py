@@ -14,7 +14,6 @@ import contextlib
 import functools
 import importlib
 import itertools
-import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -33,9 +32,6 @@ ENTRY = "entry"  # the only symbol that a kernel's code exports
 compiled: list[str] = []  # what this process had to compile, for reports and tests
 _lock = threading.RLock()  # one thread links or compiles at a time
 _numbers = itertools.count()
-
-if hasattr(os, "register_at_fork"):  # a child has no other threads: a lock that one of them held would stay locked
-    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 
 
 @contextlib.contextmanager
