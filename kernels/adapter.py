@@ -68,6 +68,6 @@ _definitions: list[MethodDefinition] = []  # Python keeps pointers to them
 def python_function(name: str, address: int) -> Callable[..., int]:
     """The function of Python whose adapter is at `address`."""
     _definitions.append(MethodDefinition(name.encode(), address, METH_FASTCALL, None))
-    make = ctypes.pythonapi.PyCFunction_NewEx
-    make.restype = ctypes.py_object
-    return make(ctypes.byref(_definitions[-1]), None, None)
+    kind = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
+    make = kind(("PyCFunction_NewEx", ctypes.pythonapi))  # of our own: the shared one may have other types elsewhere
+    return make(ctypes.addressof(_definitions[-1]), None, None)

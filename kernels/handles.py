@@ -38,7 +38,7 @@ _numbers = itertools.count()
 def interrupts_later() -> Iterator[None]:
     """Let Ctrl-C wait for the end: Python cannot mend an import of Numba, or of its tables, that was cut short.
 
-    All later imports would fail as well. It is a second at most for the first kernel, 0.2 s for each other.
+    All later imports would fail as well.
     """
     handler = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or handler is None:  # not here, or not by Python
