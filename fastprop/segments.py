@@ -110,7 +110,7 @@ class Segments:
         self.engine, self.n_rows, self.weights, self.numbers = engine, n_rows, weights, numbers
         self.update_rows = min(n_rows, (batch_size or n_rows) * accumulate)
         self.updates_of_epoch = -(-n_rows // self.update_rows)
-        self.most_updates = max(1, min(SEGMENT_UPDATES, SEGMENT_ROWS // self.update_rows))
+        self.most_updates = max(1, min(self.updates_of_table, SEGMENT_ROWS // self.update_rows))
         self.shuffles = shuffle and self.update_rows < n_rows
         self.seed, self.first_epoch = seed, first_epoch
         self.limit = engine.chunk_rows
@@ -118,9 +118,14 @@ class Segments:
             self.limit = min(self.limit, batch_size)
 
     @property
+    def updates_of_table(self) -> int:
+        """Updates that a segment holds at most."""
+        return SEGMENT_UPDATES
+
+    @property
     def most_epochs(self) -> int:
         """Epochs that fit into a segment."""
-        return max(1, min(SEGMENT_UPDATES // self.updates_of_epoch, SEGMENT_ROWS // self.n_rows))
+        return max(1, min(self.updates_of_table // self.updates_of_epoch, SEGMENT_ROWS // self.n_rows))
 
     def of(self, epochs: range, rate: Rate) -> Iterator[Segment]:
         """The segments of these epochs; the learning rate is asked when a segment is."""
