@@ -35,6 +35,7 @@ from contestant import CannotRunError, Contestant
 from contestants import CONTESTANTS
 from report import PLOT, Result, describe_machine, line_of, plot, report, write_readme
 
+SETTLE_SECONDS = 0.25
 ENOUGH_ROUNDS, MIN_ROUNDS, MAX_ROUNDS = 5, 3, 60  # fewer than enough only where twice the time is up
 # How far losses may lie from their median: in the same order relative to it, shuffled to the initial loss.
 SAME_ORDER, SHUFFLED = 0.02, 0.1
@@ -82,6 +83,8 @@ def disagreements(losses: dict[str, list[float]]) -> dict[str, str]:
 def time_epoch(contestant: Contestant) -> float:
     """Microseconds a step, of one timing."""
     cell, few = contestant.cell, contestant.dispatches
+    if contestant.n_threads > 1:  # threads of OpenMP spin for 200 ms after their work, on whoever comes next
+        time.sleep(SETTLE_SECONDS)
     start = time.perf_counter()
     contestant.train(few)
     seconds = time.perf_counter() - start
