@@ -2,11 +2,15 @@
 
 A callback is any object with one or both of these methods; returning True stops the fit:
 
-    on_epoch_end(net, epoch, logs)    after each epoch, 0-based; logs has "loss", "lr", "time", metrics, "val_..."
+    on_epoch_end(net, epoch, logs)    after each epoch, 0-based; logs has "loss" and the "penalty" (of l1 and l2) that
+                                      it contains, "lr", "time", metrics, "val_..."
     on_step(net, step, logs)          after an update, 0-based; logs has "loss" and "lr"
 
 The optional attribute `every` (a positive int, default 1) asks for every n-th step only: fewer steps seen, less time
-lost. Weights that a callback sets count from the next update on.
+lost. The optional attribute `horizon` (a positive int, default 1) is the number of epochs that may run before
+`on_epoch_end` is called, then for each of them: short epochs in a go are faster; a callback with a horizon h promises
+not to stop the fit, nor to change anything, before the h-th call. It is read anew after every go. Weights that a
+callback sets count from the next update on.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ class Engine:
         steps["sources"] = self.sources.ctypes.data
         steps["row_stride"] = self.plan.row_length
         steps["rule_constants"] = w.floats(recipe.rule or ())
-        steps["l1"], steps["l2"] = recipe.l1, recipe.l2
+        steps["l1"], steps["l2"], steps["divides_penalties"] = recipe.l1, recipe.l2, recipe.divides_penalties
         steps["clip_value"] = math.inf if recipe.clip_value is None else recipe.clip_value
         steps["scale"] = 1.0
         steps["loss_partials"] = w.loss_partials

@@ -40,6 +40,7 @@ def recipe_of(net: Network, mode: str) -> Recipe:
         coefficients=tuple(net.loss.coefficients(net.n_outputs_)),
         l1=net.l1,
         l2=net.l2,
+        divides_penalties=net.divides_penalties,
         clip_value=net.clip_value,
         clip_norm=net.clip_norm,
         seed=net.seed,

@@ -47,6 +47,7 @@ def load(path: str | os.PathLike[str], custom: Mapping[str, Any] | None = None) 
         optimizer = optimizer_from_description(description["optimizer"], custom)
         settings = {k: description[k] for k in ("l1", "l2", "clip_norm", "clip_value", "seed", "dtype")}
         net = Network(layers, loss, optimizer, **settings)
+        net.divides_penalties = bool(description.get("divides_penalties", False))
         plan = Plan(net.layers, description["n_features"], net.dtype, models.is_output_linear(net.layers, net.loss))
         models.check_named_arrays(plan, arrays)  # before memory is taken for what a damaged description asks for
         parameters = Parameters(plan, type(optimizer.rule()))

@@ -59,6 +59,9 @@ class Network:
         If X was a data frame.
     history_ : dict of lists
         Of the last `fit`.
+    divides_penalties : bool
+        False; set it to True to divide l1 and l2 by the sum of the sample weights of each update, which is what
+        scikit-learn's `alpha` means.
     extra : dict
         What `save` stored with the model.
 
@@ -88,6 +91,7 @@ class Network:
         self.loss = resolve_loss(loss)
         self.optimizer = resolve_optimizer(optimizer)
         self.l1, self.l2 = check_number("l1", l1, 0.0), check_number("l2", l2, 0.0)
+        self.divides_penalties = False
         self.clip_norm = None if clip_norm is None else check_number("clip_norm", clip_norm, 0.0, inclusive="neither")
         self.clip_value = (
             None if clip_value is None else check_number("clip_value", clip_value, 0.0, inclusive="neither")

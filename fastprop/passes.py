@@ -70,11 +70,13 @@ def loss_and_gradients(
         finally:
             parameters.rows[1] = 0
     loss = float(chunks["loss"].sum())
+    scale = float(chunks["inverse_weight"][0]) if net.divides_penalties else 1.0
+    l1, l2 = scale * net.l1, scale * net.l2
     for op, (dW, _) in zip(plan.parametric, pairs, strict=True):
-        if op.is_dense and (net.l1 or net.l2):
+        if op.is_dense and (l1 or l2):
             W = plan.unpack(op, parameters.rows[0])[0]
-            dW += net.l2 * W + net.l1 * np.sign(W)
-            loss += 0.5 * net.l2 * float(np.vdot(W, W)) + net.l1 * float(np.abs(W).sum())
+            dW += l2 * W + l1 * np.sign(W)
+            loss += 0.5 * l2 * float(np.vdot(W, W)) + l1 * float(np.abs(W).sum())
     return loss, pairs
 
 

@@ -37,7 +37,9 @@ MAX_KINDS = 16  # of prepared calls that are kept
 MAX_BYTES = 1 << 18  # of X: copying them takes some 10 us
 
 # What an engine for training is made from. Tuples compare by identity first: 0.3 us for all of it.
-made_from = attrgetter("_parameters", "loss", "optimizer", "l1", "l2", "clip_value", "clip_norm", "seed")
+made_from = attrgetter(
+    "_parameters", "loss", "optimizer", "l1", "l2", "divides_penalties", "clip_value", "clip_norm", "seed"
+)
 
 
 def cell(array: Any) -> Any:

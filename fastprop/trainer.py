@@ -53,6 +53,11 @@ def steps_between(callback: Any) -> int:
     return int(getattr(callback, "every", 1))
 
 
+def horizon_of(callback: Any) -> int:
+    """The epochs that may run before a callback must be asked."""
+    return max(1, int(getattr(callback, "horizon", 1)))
+
+
 @dataclass
 class Mark:
     """Where training can go back to: the state before an epoch, and the segment that begins there."""
@@ -123,7 +128,7 @@ class Trainer:
 
     def run(self) -> dict[str, list[float]]:
         """Train; returns the history."""
-        self.sums = np.zeros((self.settings.epochs, 2))  # weighted losses, weights
+        self.sums = np.zeros((self.settings.epochs, 3))  # weighted losses, weights, weighted penalties
         self.rates = np.zeros(self.settings.epochs)
         self.marks: deque[Mark] = deque(maxlen=2)
         try:
@@ -147,18 +152,26 @@ class Trainer:
         return not self.settings.counts and self.segments.updates_of_epoch == 1
 
     @property
-    def _stops_at_epochs(self) -> bool:
-        """Whether somebody looks at what there is between epochs."""
+    def _looks_at_epochs(self) -> bool:
+        """Whether somebody looks at every epoch."""
         looks = self.epoch_callbacks or self.step_callbacks or self.validate or self.watch
         return bool(looks) or watches(self.net.optimizer.lr)
 
+    @property
+    def _epochs_in_a_go(self) -> int:
+        """Epochs that may run before somebody must be asked."""
+        if self.step_callbacks or self.validate or self.watch or watches(self.net.optimizer.lr):
+            return 1
+        return min([self.segments.most_epochs, *map(horizon_of, self.epoch_callbacks)])
+
     def _segments(self) -> Iterator[Segment]:
         """The fit as tables; before each run of epochs a mark to go back to."""
-        n_epochs = 1 if self._stops_at_epochs else self.segments.most_epochs
-        for epoch in range(0, self.settings.epochs, n_epochs):
-            epochs = range(epoch, min(self.settings.epochs, epoch + n_epochs))
+        epoch = 0
+        while epoch < self.settings.epochs:
+            epochs = range(epoch, min(self.settings.epochs, epoch + self._epochs_in_a_go))
             self.marks.append(Mark(epoch, self._snapshot()))
             yield from self.segments.of(epochs, self.net.optimizer.lr)
+            epoch = epochs.stop
 
     def _snapshot(self) -> Any:
         """The state to go back to: all of it, or where a call makes one update, what that changes before its loss."""
@@ -186,7 +199,7 @@ class Trainer:
         closes = segment.closes
         if self.stopped and done:  # by a callback, perhaps in the middle: the running epoch ends here
             closes = range(len(self.history["loss"]), int(segment.epochs[done - 1]) + 1)
-        looked_at = closes if self._stops_at_epochs else closes[-1:]
+        looked_at = closes if self._looks_at_epochs else closes[-1:]
         self._write_history(range(closes.start, looked_at.start))
         for epoch in looked_at:
             self._close_epoch(epoch)
@@ -231,6 +244,7 @@ class Trainer:
         sums, counts = self.sums[touched].copy(), part["count"][is_last]
         np.add.at(sums[:, 0], epochs, (part["loss"] + part["penalty"]) * weights)
         np.add.at(sums[:, 1], epochs[is_last], weights[is_last])
+        np.add.at(sums[:, 2], epochs, part["penalty"] * weights)
         self.rates[segment.epochs[first:last]] = part["lr"]  # the last one stays
         count = int(counts[-1]) if len(counts) else self.engine.parameters.count
         n_closed = self.n_closed
@@ -261,7 +275,9 @@ class Trainer:
         """History, validation, schedules, early stopping, callbacks, progress."""
         self.n_closed = max(self.n_closed, epoch + 1)
         self._write_history(range(epoch, epoch + 1))
-        logs = {name: values[-1] for name, values in self.history.items() if values}
+        logs = {name: values[epoch] for name, values in self.history.items() if len(values) > epoch}
+        with np.errstate(invalid="ignore"):  # NaN where no sample had a weight
+            logs["penalty"] = float(self.sums[epoch, 2] / self.sums[epoch, 1])
         if self.validate is not None:
             results = self._validated(epoch)
             for name, value in results.items():

@@ -69,6 +69,7 @@ class Recipe:
     coefficients: tuple[float, ...] = ()
     l1: float = 0.0
     l2: float = 0.0
+    divides_penalties: bool = False
     clip_value: float | None = None
     clip_norm: float | None = None
     seed: int = 0

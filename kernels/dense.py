@@ -24,7 +24,7 @@ from .tile import (
     tile_down,
     tile_down_one,
 )
-from .update import apply_rule, clean, is_penalised, penalise, update_register
+from .update import apply_rule, clean, penalise, update_tile
 
 
 @inner
@@ -168,7 +168,7 @@ def dense_update(spec, op, step, first, last):
     """Gradient and update of units first..last: tiles of W, then runs of b. Writes op.w, op.b and their state.
 
     A tile's gradient is summed over the whole batch in registers and used at once: the gradient matrix is never stored.
-    Tiles at an edge, of narrow layers and with penalties pass through memory.
+    Tiles at an edge and of narrow layers pass through memory.
     """
     L, R, P = lanes_of(spec), rows_of(spec), panel_of(spec)
     rule = component(spec, 0, step.rule_constants)
@@ -176,7 +176,7 @@ def dense_update(spec, op, step, first, last):
     w, b, tile = pointer(spec, op.w), pointer(spec, op.b), pointer(spec, step.scratch)
     n_in, n_out, w_stride, lr, row_stride = op.n_in, op.n_out, op.w_stride, step.lr, step.row_stride
     x, x_stride, t, t_stride = pointer(spec, op.x), op.x_stride, pointer(spec, op.t), op.t_stride
-    n_samples, is_wide = step.n_registers * L, not op.by_lanes and not is_penalised(spec)
+    n_samples, is_wide = step.n_registers * L, not op.by_lanes
     tiles_of_panel = (n_in + R - 1) // R
     n_tiles = op.n_weights // w_stride * tiles_of_panel
     for unit in range(first, last):
@@ -185,7 +185,8 @@ def dense_update(spec, op, step, first, last):
             parameters, n, n_valid = offset(w, panel * w_stride + i * P), min(R, n_in - i) * P, n_out - panel * P
             if is_wide and n == R * P and n_valid > P - L:
                 state = spec, rule, clock, lr, row_stride, parameters
-                tile_along(offset(x, i * P), offset(t, panel * t_stride), n_samples, x_stride, update_register, state)
+                x_at, t_at = offset(x, i * P), offset(t, panel * t_stride)
+                update_tile(x_at, t_at, n_samples, x_stride, op, step, state, tile, unit)
             else:
                 gradient_tile(spec, op, step, panel, i, tile)
                 penalise(spec, op, step, parameters, tile, n, unit)

@@ -68,6 +68,7 @@ def take(step, chunk, lanes):
     step.count = chunk.count
     step.lr = chunk.lr
     step.inverse_weight = chunk.inverse_weight
+    step.penalty_scale = chunk.inverse_weight if step.divides_penalties else 1.0
 
 
 @inner

@@ -19,7 +19,6 @@ from .jit import INNER, component, inner, kernel
 from .optimizers import Accumulate, Penalised
 from .records import BLOCK_ROWS
 from .simd import (
-    I1,
     I64,
     Vec,
     double_pointer,
@@ -36,6 +35,7 @@ from .simd import (
     store,
     store_at,
 )
+from .tile import tile_along
 
 
 def rule_class(spec):
@@ -63,6 +63,31 @@ def penalise_if_marked(spec, op, step, weights, gradient, n, unit):
         clip(spec, step, gradient, n)
 
     return penalise
+
+
+def update_tile(x, t, n_samples, x_stride, op, step, state, tile, unit):
+    """The gradient of a whole tile of W, and its update, all in registers; see `tile_along` and `update_register`.
+
+    Writes parameters and slots; in penalised kernels op.partials, and one register of tile.
+    """
+
+
+@overload(update_tile, jit_options=INNER)
+def update_tile_penalised_if_marked(x, t, n_samples, x_stride, op, step, state, tile, unit):
+    if Penalised not in state[0].classes:
+
+        def update_tile(x, t, n_samples, x_stride, op, step, state, tile, unit):
+            tile_along(x, t, n_samples, x_stride, update_register, state)
+
+        return update_tile
+
+    def update_penalised_tile(x, t, n_samples, x_stride, op, step, state, tile, unit):
+        spec = state[0]
+        store(tile, 0, splat(spec, 0.0))
+        tile_along(x, t, n_samples, x_stride, update_penalised, (state, penalties(step), step.clip_value, tile))
+        double_pointer(op.partials)[2 * unit] = hsum(load(tile, 0))
+
+    return update_penalised_tile
 
 
 @intrinsic
@@ -100,13 +125,6 @@ def store_slots(typingctx, spec, p, stride, i, slots):
     return types.void(spec, p, types.int64, types.int64, slots), codegen
 
 
-@intrinsic
-def is_penalised(typingctx, spec):
-    """Whether the kernel knows penalties: a constant."""
-    value = Penalised in spec.classes
-    return types.boolean(spec), lambda context, builder, sig, args: I1(value)
-
-
 @inner
 def update_register(state, g, q, k):
     """w, slots = rule.update(w, g, slots) for the register of parameters at k. Writes parameters and slots."""
@@ -126,6 +144,15 @@ def apply_rule(spec, rule, clock, lr, row_stride, parameters, gradient, n):
 
 
 @inner
+def update_penalised(state, g, q, k):
+    """`update_register` after penalties and clip_value. Writes parameters and slots, and adds to the first of total."""
+    plain, weights_of_penalties, bound, total = state
+    g, penalty = regularised(plain[0], load(plain[5], k), g, weights_of_penalties)
+    store(total, 0, load(total, 0) + penalty)
+    update_register(plain, max(min(g, bound), -bound), q, k)
+
+
+@inner
 def clip(spec, step, gradient, n):
     """Bound n numbers of the gradient by clip_value. Writes gradient."""
     if step.clip_value < math.inf:
@@ -134,22 +161,33 @@ def clip(spec, step, gradient, n):
 
 
 @inner
+def penalties(step):
+    """l1 and l2 of this update."""
+    return step.penalty_scale * step.l1, step.penalty_scale * step.l2
+
+
+@inner
+def regularised(spec, w, g, weights_of_penalties):
+    """g + l2 w + l1 sign(w), and the penalty l2 / 2 w^2 + l1 |w|, of registers."""
+    l1, l2 = weights_of_penalties
+    sign = np.where(w > 0.0, splat(spec, 1.0), np.where(w < 0.0, splat(spec, -1.0), 0.0))
+    return g + l2 * w + l1 * sign, 0.5 * l2 * (w * w) + l1 * abs(w)
+
+
+@inner
 def regularise(spec, op, step, weights, gradient, n, unit):
     """Add l2 w + l1 sign(w) to the gradient of n weights. Writes gradient and op.partials.
 
-    The penalty, l2 / 2 |w|^2 + l1 |w|_1, goes to op.partials[2 unit]: units are the same for any number of workers, so
-    the sum over them is too.
+    The penalty goes to op.partials[2 unit]: units are the same for any number of workers, so the sum over them is too.
     """
     if step.l1 == 0.0 and step.l2 == 0.0:
         return
-    squares, magnitudes = splat(spec, 0.0), splat(spec, 0.0)
+    total, weights_of_penalties = splat(spec, 0.0), penalties(step)
     for k in range(0, n, lanes_of(spec)):
-        w = load(weights, k)
-        sign = np.where(w > 0.0, splat(spec, 1.0), np.where(w < 0.0, splat(spec, -1.0), 0.0))
-        store(gradient, k, load(gradient, k) + step.l2 * w + step.l1 * sign)
-        squares = squares + w * w
-        magnitudes = magnitudes + abs(w)
-    double_pointer(op.partials)[2 * unit] = 0.5 * step.l2 * hsum(squares) + step.l1 * hsum(magnitudes)
+        g, penalty = regularised(spec, load(weights, k), load(gradient, k), weights_of_penalties)
+        store(gradient, k, g)
+        total = total + penalty
+    double_pointer(op.partials)[2 * unit] = hsum(total)
 
 
 @inner

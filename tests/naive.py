@@ -214,10 +214,12 @@ class Reference:
         p, back = self.forward(weights, X)
         loss, dp = self.loss(y, p, sample_weight)
         pairs = back(dp)[1]
+        total = len(X) if sample_weight is None else np.sum(sample_weight)
+        l1, l2 = np.array([self.net.l1, self.net.l2]) / (total if self.net.divides_penalties else 1.0)
         for k, ((W, _), (dW, db)) in enumerate(zip(weights, pairs, strict=True)):
             if W.ndim == 2:
-                loss += 0.5 * self.net.l2 * (W**2).sum() + self.net.l1 * abs(W).sum()
-                pairs[k] = dW + self.net.l2 * W + self.net.l1 * np.sign(W), db
+                loss += 0.5 * l2 * (W**2).sum() + l1 * abs(W).sum()
+                pairs[k] = dW + l2 * W + l1 * np.sign(W), db
         return float(loss), pairs
 
     # -- training

@@ -451,6 +451,67 @@ def test_the_training_loss_is_that_of_the_updates():
     assert history["loss"] == pytest.approx([evaluated + penalty], rel=1e-12)
 
 
+class Horizon:
+    """Looks at epochs, some in a go; stops at the end of the last go."""
+
+    def __init__(self, horizons):
+        self.horizons, self.seen, self.counts = list(horizons), [], []
+
+    @property
+    def horizon(self):
+        return self.horizons[0]
+
+    def on_epoch_end(self, net, epoch, logs):
+        self.seen.append((epoch, logs["loss"], logs["penalty"]))
+        self.counts.append(net._parameters.count)
+        self.horizons[0] -= 1
+        if self.horizons[0] == 0:
+            self.horizons.pop(0)
+        return not self.horizons
+
+
+def test_a_callback_with_a_horizon_is_asked_after_several_epochs():
+    X, y = regression()
+    one, other = network(l2=0.5), network(l2=0.5)
+    watcher, recorder = Horizon([3, 1, 4]), Recorder()
+    history = one.fit(X, y, epochs=20, batch_size=25, callbacks=watcher, **QUIET)
+    other.fit(X, y, epochs=8, batch_size=25, callbacks=recorder, **QUIET)
+    assert same(one, other)
+    assert history["loss"] == other.history_["loss"]
+    assert watcher.seen == [(epoch, logs["loss"], logs["penalty"]) for epoch, logs in recorder.epochs]
+    assert watcher.counts == [9, 9, 9, 12, 24, 24, 24, 24]
+
+
+@pytest.mark.parametrize("settings", [{}, {"accumulate": 2}, {"clip_value": 1e3}, {"clip_norm": 1e3}], ids=str)
+@pytest.mark.parametrize("n_units", [3, 40])
+def test_penalties_divided_by_the_weights_of_an_update(settings, n_units):
+    """Two updates of 40 and 20 rows: each has its own part of l2, with sample weights their sum."""
+    X, y = regression()
+    weights = np.random.default_rng(0).uniform(0.5, 2.0, 60)
+    accumulate = settings.get("accumulate", 1)
+    clipping = {name: value for name, value in settings.items() if name != "accumulate"}
+    layers = [fp.Dense(n_units, "tanh"), fp.Dense(n_units, "tanh"), fp.Dense(2)]
+    net = fp.Network(layers, optimizer=fp.SGD(0.1), l1=0.2, l2=3.0, dtype="float64", **clipping).build(5)
+    net.divides_penalties = True
+    reference, expected, losses = naive.Reference(net), net.get_weights(), []
+    for rows in (slice(0, 40), slice(40, 60)):
+        loss, gradients = reference.gradients(expected, X[rows], y[rows], weights[rows])
+        losses.append(loss * weights[rows].sum())
+        expected = [(W - 0.1 * dW, b - 0.1 * db) for (W, b), (dW, db) in zip(expected, gradients, strict=True)]
+    history = net.fit(
+        X,
+        y,
+        epochs=1,
+        batch_size=40 // accumulate,
+        accumulate=accumulate,
+        sample_weight=weights,
+        shuffle=False,
+        **QUIET,
+    )
+    assert max(naive.errors(net.get_weights(), expected)) < 1e-12
+    assert history["loss"] == pytest.approx([sum(losses) / weights.sum()], rel=1e-12)
+
+
 def test_callbacks_see_everything():
     X, y = regression()
     recorder = Recorder(every=3)
@@ -458,7 +519,7 @@ def test_callbacks_see_everything():
     history = net.fit(X, y, epochs=3, batch_size=15, callbacks=[recorder], X_val=X, y_val=y, **QUIET)
     assert [epoch for epoch, _ in recorder.epochs] == [0, 1, 2]
     for epoch, logs in recorder.epochs:
-        assert logs == {name: values[epoch] for name, values in history.items()}
+        assert logs == {**{name: values[epoch] for name, values in history.items()}, "penalty": 0.0}
     assert [step for step, _ in recorder.steps] == [2, 5, 8, 11]
     assert all(set(logs) == {"loss", "lr"} for _, logs in recorder.steps)
     assert naive.errors(recorder.weights[-1], net.get_weights()) == [0.0] * 6
