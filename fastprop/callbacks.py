@@ -7,10 +7,10 @@ A callback is any object with one or both of these methods; returning True stops
     on_step(net, step, logs)          after an update, 0-based; logs has "loss" and "lr"
 
 The optional attribute `every` (a positive int, default 1) asks for every n-th step only: fewer steps seen, less time
-lost. The optional attribute `horizon` (a positive int, default 1) is the number of epochs that may run before
-`on_epoch_end` is called, then for each of them: short epochs in a go are faster; a callback with a horizon h promises
-not to stop the fit, nor to change anything, before the h-th call. It is read anew after every go. Weights that a
-callback sets count from the next update on.
+lost. The optional attribute `horizon` (a positive int), of a callback that reads nothing but `logs`, makes short epochs
+faster: it is the number of epochs after which the callback may next stop the fit or set `net.optimizer.lr`. They run in
+one go, and `on_epoch_end` is called for each of them afterwards. It is read anew before every go, which may be longer;
+epochs that ran too far are taken back. Weights that a callback sets count from the next update on.
 """
 
 from __future__ import annotations

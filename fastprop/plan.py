@@ -139,6 +139,17 @@ class Plan:
         return 2 * sum(op.x.n * op.out.n for op in self.operations if op.is_dense)
 
     @functools.cached_property
+    def structure(self) -> tuple[Any, ...]:
+        """What kernels can see of the plan: engines of plans of one structure differ in addresses only."""
+        values = [(v.n, type(v.activation), v.activation, v.keeps) for v in self.values]
+        operations = [
+            (op.kind, op.x.index, op.out.index, op.skip and op.skip.index, op.has_bias, op.w, op.b, op.statistics)
+            + tuple(getattr(op.layer, name, None) for name in ("rate", "eps", "momentum"))
+            for op in self.operations
+        ]
+        return (self.dtype, self.row_length, *values, *operations)
+
+    @functools.cached_property
     def has_batch_norm(self) -> bool:
         """Whether the batch must be whole in memory."""
         return any(op.kind == "batch_norm" for op in self.operations)

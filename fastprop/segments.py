@@ -139,25 +139,30 @@ class Segments:
         starts = (first + np.arange(n_updates)) * self.update_rows
         n_rows = np.minimum(self.update_rows, self.n_rows - starts)
         total = int(n_rows.sum())
-        rows, shift = None, np.zeros(1, np.int64)
+        rows, firsts, sizes = None, starts, n_rows
+        if len(epochs) > 1:
+            firsts, sizes = np.tile(starts, len(epochs)), np.tile(n_rows, len(epochs))
         if self.shuffles:
             rows = self._shuffled_rows(epochs, total, cursors)
-            shift = np.repeat(np.arange(len(epochs)) * total - first * self.update_rows, n_updates)
-        updates = np.zeros(len(epochs) * n_updates, records.CHUNK)
-        updates["first"] = np.tile(starts, len(epochs)) + shift
-        sizes = np.tile(n_rows, len(epochs))
-        sums = sizes.astype(np.float64) if self.weights is None else self._weight_sums(updates["first"], sizes, rows)
-        kept = sums > 0  # an update whose weights are all zero is skipped
-        updates, sizes, sums = updates[kept], sizes[kept], sums[kept]
+            firsts = firsts + np.repeat(np.arange(len(epochs)) * total - first * self.update_rows, n_updates)
+        epoch_of = np.repeat(np.arange(epochs.start, epochs.stop), n_updates)
+        sums = sizes.astype(np.float64)
+        if self.weights is not None:
+            sums = self._weight_sums(firsts, sizes, rows)
+            kept = sums > 0  # an update whose weights are all zero is skipped
+            firsts, sizes, sums, epoch_of = firsts[kept], sizes[kept], sums[kept], epoch_of[kept]
         count = self.engine.parameters.count
-        updates["count"] = count + 1 + np.arange(len(updates))
+        updates = np.zeros(len(firsts), records.CHUNK)
+        updates["first"] = firsts
+        updates["count"] = np.arange(count + 1, count + 1 + len(updates))
         updates["lr"] = tabulate(rate, count, len(updates))
         updates["inverse_weight"] = 1.0 / sums
-        epoch_of = np.repeat(np.asarray(epochs), n_updates)[kept]
-        parts = np.maximum(1, -(-sizes // self.limit))
         closes = epochs if first + n_updates == self.updates_of_epoch else range(0)
         chunks = chunks_of(updates, sizes, self.limit)
-        return Segment(chunks, np.repeat(epoch_of, parts), np.repeat(sums, parts), self._in_data(rows), closes)
+        if len(chunks) > len(updates):
+            parts = np.maximum(1, -(-sizes // self.limit))
+            epoch_of, sums = np.repeat(epoch_of, parts), np.repeat(sums, parts)
+        return Segment(chunks, epoch_of, sums, self._in_data(rows), closes)
 
     def _in_data(self, rows: np.ndarray | None) -> np.ndarray | None:
         """Row numbers of the data for numbers of our rows; None means all in order."""

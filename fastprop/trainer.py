@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from .validation import Rows
 
 SLICE_SECONDS = 0.015
+# Epochs that run ahead of a callback, at most: they may have to run again. Asking takes 0.1 ms.
+AHEAD_SECONDS = 0.001
 
 
 @dataclass
@@ -51,11 +53,6 @@ class Settings:
 def steps_between(callback: Any) -> int:
     """The updates from one call of a step callback to the next."""
     return int(getattr(callback, "every", 1))
-
-
-def horizon_of(callback: Any) -> int:
-    """The epochs that may run before a callback must be asked."""
-    return max(1, int(getattr(callback, "horizon", 1)))
 
 
 @dataclass
@@ -105,7 +102,7 @@ class Trainer:
         self.best: tuple[np.ndarray, np.ndarray] | None = None
         self.n_closed = 0  # complete epochs of this fit
         self.booked = engine.done  # chunks of the segment whose losses are in `sums`
-        self.stopped = False
+        self.stopped = self.is_careful = False
         self.started = time.perf_counter()
 
     def _lay_out(self, rows: Rows) -> Segments:
@@ -130,6 +127,7 @@ class Trainer:
         """Train; returns the history."""
         self.sums = np.zeros((self.settings.epochs, 3))  # weighted losses, weights, weighted penalties
         self.rates = np.zeros(self.settings.epochs)
+        self.penalties: list[float] = []
         self.marks: deque[Mark] = deque(maxlen=2)
         try:
             for segment in self._segments():
@@ -159,10 +157,17 @@ class Trainer:
 
     @property
     def _epochs_in_a_go(self) -> int:
-        """Epochs that may run before somebody must be asked."""
-        if self.step_callbacks or self.validate or self.watch or watches(self.net.optimizer.lr):
+        """Epochs to run before somebody is asked: to the next horizon, or ahead of it if they are short."""
+        if self.is_careful or self.step_callbacks or self.validate or self.watch or watches(self.net.optimizer.lr):
             return 1
-        return min([self.segments.most_epochs, *map(horizon_of, self.epoch_callbacks)])
+        if not self.epoch_callbacks:
+            return self.segments.most_epochs
+        if not all(hasattr(c, "horizon") for c in self.epoch_callbacks):
+            return 1
+        horizon = min(int(c.horizon) for c in self.epoch_callbacks)
+        seconds_an_epoch = self.seconds_a_chunk * self.segments.updates_of_epoch
+        ahead = int(AHEAD_SECONDS / seconds_an_epoch) if seconds_an_epoch else 1
+        return min(self.segments.most_epochs, max(1, horizon, ahead))
 
     def _segments(self) -> Iterator[Segment]:
         """The fit as tables; before each run of epochs a mark to go back to."""
@@ -171,7 +176,7 @@ class Trainer:
             epochs = range(epoch, min(self.settings.epochs, epoch + self._epochs_in_a_go))
             self.marks.append(Mark(epoch, self._snapshot()))
             yield from self.segments.of(epochs, self.net.optimizer.lr)
-            epoch = epochs.stop
+            epoch = self.n_closed
 
     def _snapshot(self) -> Any:
         """The state to go back to: all of it, or where a call makes one update, what that changes before its loss."""
@@ -190,19 +195,28 @@ class Trainer:
             last = self._slice_end(done)
             self._run_slice(done, last)
             if self.engine.status != records.OK:
+                if self._ran_ahead(segment):
+                    return
                 self._fail(self.engine.status, self.engine.done)
             self._after_slice(last)
             done = last
         if done and self.settings.counts and not np.isfinite(self.engine.parameters.rows[0]).all():
             # The last update is followed by no loss to tell.
+            if self._ran_ahead(segment):
+                return
             self._diverged(int(segment.epochs[done - 1]), segment.chunks[done - 1], "weights")
         closes = segment.closes
         if self.stopped and done:  # by a callback, perhaps in the middle: the running epoch ends here
             closes = range(len(self.history["loss"]), int(segment.epochs[done - 1]) + 1)
-        looked_at = closes if self._looks_at_epochs else closes[-1:]
-        self._write_history(range(closes.start, looked_at.start))
-        for epoch in looked_at:
+        self._write_history(closes)
+        was_stopped = self.stopped
+        for epoch in closes if self._looks_at_epochs else closes[-1:]:
+            rate = self.net.optimizer.lr
             self._close_epoch(epoch)
+            is_other = self.stopped is not was_stopped or self.net.optimizer.lr is not rate
+            if is_other and epoch < closes[-1]:  # what ran ahead did not know
+                self._forget(epoch + 1)
+                break
 
     def _take(self, segment: Segment) -> None:
         """Make `segment` the one that slices are of."""
@@ -272,12 +286,10 @@ class Trainer:
     # ---- the end of an epoch --------------------------------------------------------------------------------------
 
     def _close_epoch(self, epoch: int) -> None:
-        """History, validation, schedules, early stopping, callbacks, progress."""
+        """Validation, schedules, early stopping, callbacks, progress."""
         self.n_closed = max(self.n_closed, epoch + 1)
-        self._write_history(range(epoch, epoch + 1))
         logs = {name: values[epoch] for name, values in self.history.items() if len(values) > epoch}
-        with np.errstate(invalid="ignore"):  # NaN where no sample had a weight
-            logs["penalty"] = float(self.sums[epoch, 2] / self.sums[epoch, 1])
+        logs["penalty"] = self.penalties[epoch]
         if self.validate is not None:
             results = self._validated(epoch)
             for name, value in results.items():
@@ -294,8 +306,11 @@ class Trainer:
 
     def _write_history(self, epochs: range) -> None:
         part = slice(epochs.start, epochs.stop)
+        sums, weights = self.sums[part, ::2], self.sums[part, 1:2]
         with np.errstate(invalid="ignore"):  # NaN where no sample had a weight
-            self.history["loss"] += (self.sums[part, 0] / self.sums[part, 1]).tolist()
+            losses, penalties = (sums / weights).T.tolist()
+        self.history["loss"] += losses
+        self.penalties[part] = penalties
         self.history["lr"] += self.rates[part].tolist()
         self.history["time"] += [time.perf_counter() - self.started] * len(epochs)
 
@@ -307,6 +322,20 @@ class Trainer:
         self._write_history(range(n, self.n_closed))
         for values in self.history.values():
             values += [math.nan] * (self.n_closed - len(values))
+
+    def _ran_ahead(self, segment: Segment) -> bool:
+        """Whether a failure came in epochs of which some callback was not asked; then they run again, one by one."""
+        if not self.epoch_callbacks or len(segment.closes) <= 1:
+            return False
+        self.is_careful = True
+        self._forget(segment.closes.start)
+        return True
+
+    def _forget(self, epoch: int) -> None:
+        """Go back to before `epoch`, which ran ahead."""
+        self._go_back(epoch)
+        for values in (*self.history.values(), self.penalties):
+            del values[epoch:]
 
     def _validated(self, epoch: int) -> dict[str, float]:
         """The validation results; a loss that is not finite is divergence."""
@@ -356,6 +385,7 @@ class Trainer:
         else:
             self.engine.parameters.restore(mark.state)
         self.n_closed = mark.epoch
+        self.sums[mark.epoch :] = 0.0
         if epoch > mark.epoch:
             self._run_again(mark, epoch)
 
@@ -363,7 +393,6 @@ class Trainer:
         """From a mark to before `epoch`, in slices, so that Ctrl-C gets through."""
         assert mark.segment is not None
         self._take(mark.segment)
-        self.sums[mark.epoch :] = 0.0
         done, end = 0, int(np.searchsorted(mark.segment.epochs, epoch))
         while done < end:
             last = min(end, done + self._slice_chunks())

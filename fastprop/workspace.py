@@ -14,11 +14,12 @@ import numpy as np
 
 from .kernels import records
 from .kernels.activations import needs_z
-from .plan import Operation, Plan, aligned
+from .plan import ALIGNMENT, Operation, Plan, aligned
 
 EXTRA = 5  # operations besides layers: gather X, y and weights, loss, output or clipping by norm
 SLOTS = 16  # rows that are gathered together in per-sample training: a call for each took 13 ns
 SLOT_BYTES = 1 << 13  # but not more than a sixth of L1
+SHARED_BYTES = 1 << 14  # of a block that small buffers share
 GATHER_X, GATHER_Y, GATHER_WEIGHTS, LOSS, OUTPUT = range(EXTRA)
 
 
@@ -46,7 +47,7 @@ class Parameters:
 
     def snapshot(self) -> tuple[np.ndarray, np.ndarray, int]:
         """Copies of everything but the gradients."""
-        return np.delete(self.rows, 1, axis=0), self.statistics.copy(), self.count
+        return self.rows[[0, *range(2, len(self.rows))]], self.statistics.copy(), self.count
 
     def restore(self, snapshot: tuple[np.ndarray, np.ndarray, int]) -> None:
         """Back to a snapshot, in place: addresses stay valid."""
@@ -119,6 +120,7 @@ class Workspace:
         self.plan, self.recipe, self.form = plan, recipe, form
         self.n_panels = math.ceil(n_rows / plan.shape.panel)
         self.has_one_row = n_rows == 1 and not form.is_sparse
+        self._free = self._n_free = 0  # an address, and how many bytes are left there
         self._keep: list[Any] = [parameters.rows, parameters.statistics]
         wanted = {"train": plan.values[1:], "store": plan.values[1:], "evaluate": plan.values[-1:], "predict": []}
         self.a = [0 if v.is_input and form.is_sparse else self.buffer(v.n) for v in plan.values]
@@ -135,14 +137,34 @@ class Workspace:
 
     # ---- memory ---------------------------------------------------------------------------------------------------
 
+    def rebind(self, parameters: Parameters) -> None:
+        """Work on other parameters of the same plan's structure."""
+        n, places = len(self.plan.operations), (("w", "b"), ("running_mean", "running_variance"))
+        for old, new, names in zip(self._keep, (parameters.rows, parameters.statistics), places, strict=False):
+            for name in names:
+                self.operations[name][:n] += new.ctypes.data - old.ctypes.data
+                self.operations[name][n + EXTRA :] += new.ctypes.data - old.ctypes.data
+        self._keep[:2] = parameters.rows, parameters.statistics
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of buffers, parameters apart."""
+        return sum(array.nbytes for array in self._keep[2:])
+
     def keep(self, array: np.ndarray) -> int:
         """Keep an array alive; returns its address."""
         self._keep.append(array)
         return int(array.ctypes.data)
 
     def array(self, n: int, dtype: str | None = None) -> int:
-        """The address of n zeros."""
-        return self.keep(aligned(max(n, 1), dtype or self.plan.dtype))
+        """The address of n zeros, on a cache line; small arrays share a block of memory: 5 us less for each."""
+        n_bytes = -(-max(n, 1) * np.dtype(dtype or self.plan.dtype).itemsize // ALIGNMENT) * ALIGNMENT
+        if n_bytes > self._n_free:
+            self._n_free = max(n_bytes, SHARED_BYTES)
+            self._free = self.keep(aligned(self._n_free, "uint8"))
+        address = self._free
+        self._free, self._n_free = address + n_bytes, self._n_free - n_bytes
+        return address
 
     def floats(self, values: Iterable[float]) -> int:
         """The address of float64 numbers; a pad follows, for components without fields."""

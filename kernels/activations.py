@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dis
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +24,7 @@ SQRT_HALF = 0.7071067811865476
 INV_SQRT_2PI = 0.3989422804014327
 
 
+@functools.cache
 def needs_z(cls: type) -> bool:
     """Whether the derivative of activation `cls` reads z, so that z must be kept from the forward pass."""
     code = cls.derivative.__code__  # type: ignore[attr-defined]

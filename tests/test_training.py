@@ -4,9 +4,10 @@ import covering
 import naive
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 import fastprop as fp
-from fastprop import engines, segments
+from fastprop import engines, segments, trainer
 from fastprop.engine import Engine
 from fastprop.engines import job_of
 from fastprop.validation import held_out_rows
@@ -386,6 +387,51 @@ def test_only_the_oldest_engines_are_given_up():
     assert list(net._engines._idle) == kinds[1:]
 
 
+def trained(seed, batch_size, sparse=False, **settings):
+    """A network with everything that an engine has addresses or constants of, after two epochs."""
+    block = [fp.Dense(8, "elu"), fp.Dropout(settings.pop("rate", 0.2)), fp.Dense(8)]
+    norms = [] if batch_size == 1 else [fp.BatchNorm(settings.pop("momentum", 0.1)), fp.LayerNorm()]
+    hidden = [fp.Dense(settings.pop("n", 8), settings.pop("activation", "tanh")), *norms, fp.Residual(block)]
+    net = fp.Network([*hidden, fp.Dense(2)], optimizer=fp.SGD(0.05, momentum=0.9), seed=seed, **settings)
+    X, y = regression()
+    net.fit(sp.csr_array(X) if sparse else X, y, epochs=2, batch_size=batch_size, **QUIET)
+    return net
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("settings", [{}, {"l2": 0.1}, {"clip_norm": 0.1}], ids=str)
+@pytest.mark.parametrize("batch_size", [17, None])
+def test_an_engine_that_another_network_left_trains_to_the_same_bits(monkeypatch, sparse, settings, batch_size):
+    monkeypatch.setattr(engines, "_left", {})
+    fresh = trained(1, batch_size, sparse, **settings)
+    bits, y = fresh._parameters.rows.copy(), fresh.predict(regression()[0])
+    engines._left.clear()
+    first = trained(2, batch_size, sparse, **settings)
+    (engine,) = (e for (job, *_), (e,) in first._engines._idle.items() if job.recipe.mode == "train")
+    del first
+    second = trained(1, batch_size, sparse, **settings)
+    assert engine in [e for idle in second._engines._idle.values() for e in idle]
+    assert second._parameters.rows.tobytes() == bits.tobytes()
+    assert second.predict(regression()[0]).tobytes() == y.tobytes()
+
+
+def test_networks_of_other_structures_do_not_share_engines():
+    others = [{}, {"rate": 0.3}, {"momentum": 0.2}, {"dtype": "float64"}, {"activation": "relu"}, {"n": 8}]
+    plans = [trained(1, 17, **{"dtype": "float32", **other})._plan.structure for other in others]
+    assert plans[0] == plans[-1]
+    assert len(set(plans)) == len(plans) - 1
+    assert fp.Network([fp.Dense(3, fp.kernels.activations.LeakyRelu(0.1))]).build(2)._plan.structure != (
+        fp.Network([fp.Dense(3, fp.kernels.activations.LeakyRelu(0.2))]).build(2)._plan.structure
+    )
+
+
+def test_large_engines_go_with_their_network(monkeypatch):
+    monkeypatch.setattr(engines, "_left", {})
+    monkeypatch.setattr(engines, "MAX_BYTES", 1000)
+    trained(1, 17)
+    assert engines._left == {}
+
+
 def test_one_update_copies_no_weights(monkeypatch):
     X, y = regression()
     net = network()
@@ -452,34 +498,63 @@ def test_the_training_loss_is_that_of_the_updates():
 
 
 class Horizon:
-    """Looks at epochs, some in a go; stops at the end of the last go."""
+    """Stops the fit, or changes its rate, after the epochs in `acts`; says when it may act next."""
 
-    def __init__(self, horizons):
-        self.horizons, self.seen, self.counts = list(horizons), [], []
+    def __init__(self, acts, stops_after=None):
+        self.acts, self.stops_after, self.seen, self.counts = acts, stops_after, [], []
 
     @property
     def horizon(self):
-        return self.horizons[0]
+        return (
+            min(epoch for epoch in [*self.acts, self.stops_after or 99] if epoch >= len(self.seen)) - len(self.seen) + 1
+        )
 
     def on_epoch_end(self, net, epoch, logs):
-        self.seen.append((epoch, logs["loss"], logs["penalty"]))
+        self.seen.append((epoch, logs["loss"], logs["penalty"], logs["lr"]))
         self.counts.append(net._parameters.count)
-        self.horizons[0] -= 1
-        if self.horizons[0] == 0:
-            self.horizons.pop(0)
-        return not self.horizons
+        if epoch in self.acts:
+            net.optimizer.lr = net.optimizer.lr / 2
+        return epoch == self.stops_after
 
 
-def test_a_callback_with_a_horizon_is_asked_after_several_epochs():
+class Plain(Horizon):
+    """The same, asked after each epoch."""
+
+    horizon = 1
+
+
+@pytest.mark.parametrize("ahead", [0.0, 1e9], ids=["to the horizon", "ahead"])
+@pytest.mark.parametrize("stops_after", [None, 5, 13])
+def test_a_callback_with_a_horizon_is_asked_after_several_epochs(monkeypatch, ahead, stops_after):
+    """It sees and makes what it would if it were asked after each, however far epochs ran ahead."""
     X, y = regression()
-    one, other = network(l2=0.5), network(l2=0.5)
-    watcher, recorder = Horizon([3, 1, 4]), Recorder()
-    history = one.fit(X, y, epochs=20, batch_size=25, callbacks=watcher, **QUIET)
-    other.fit(X, y, epochs=8, batch_size=25, callbacks=recorder, **QUIET)
+    fits = {}
+    for kind, seconds in ((Plain, 0.0), (Horizon, ahead)):
+        monkeypatch.setattr(trainer, "AHEAD_SECONDS", seconds)
+        fits[kind] = network(l2=0.5), kind([2, 8], stops_after)
+        fits[kind][0].fit(X, y, epochs=15, batch_size=25, callbacks=fits[kind][1], **QUIET)
+    (one, plain), (other, watcher) = fits.values()
     assert same(one, other)
-    assert history["loss"] == other.history_["loss"]
-    assert watcher.seen == [(epoch, logs["loss"], logs["penalty"]) for epoch, logs in recorder.epochs]
-    assert watcher.counts == [9, 9, 9, 12, 24, 24, 24, 24]
+    assert watcher.seen == plain.seen
+    for name in ("loss", "lr"):
+        assert one.history_[name] == other.history_[name]
+    assert plain.counts == [3 * (epoch + 1) for epoch in range(len(plain.seen))]
+    assert watcher.counts[:3] == [9, 9, 9]
+    one.fit(X, y, epochs=1, **QUIET)
+    other.fit(X, y, epochs=1, **QUIET)
+    assert same(one, other)
+
+
+def test_epochs_that_ran_ahead_do_not_diverge(monkeypatch):
+    """A fit that its callback stops in time is not spoilt by what would have come."""
+    X, y = regression()
+    monkeypatch.setattr(trainer, "AHEAD_SECONDS", 1e9)
+    net = network(optimizer=fp.SGD(lambda update: 1e-3 if update < 36 else 1e30))
+    watcher = Horizon([], stops_after=11)
+    history = net.fit(X, y, epochs=60, batch_size=25, callbacks=watcher, **QUIET)
+    assert len(history["loss"]) == len(watcher.seen) == 12
+    with pytest.raises(fp.DivergenceError):
+        net.fit(X, y, epochs=60, batch_size=25, callbacks=Horizon([]), **QUIET)
 
 
 @pytest.mark.parametrize("settings", [{}, {"accumulate": 2}, {"clip_value": 1e3}, {"clip_norm": 1e3}], ids=str)
