@@ -143,8 +143,10 @@ class Plan:
         """What kernels can see of the plan: engines of plans of one structure differ in addresses only."""
         values = [(v.n, type(v.activation), v.activation, v.keeps) for v in self.values]
         operations = [
-            (op.kind, op.x.index, op.out.index, op.skip and op.skip.index, op.has_bias, op.w, op.b, op.statistics)
-            + tuple(getattr(op.layer, name, None) for name in ("rate", "eps", "momentum"))
+            (
+                *(op.kind, op.x.index, op.out.index, op.skip and op.skip.index, op.has_bias, op.w, op.b, op.statistics),
+                *(getattr(op.layer, name, None) for name in ("rate", "eps", "momentum")),
+            )
             for op in self.operations
         ]
         return (self.dtype, self.row_length, *values, *operations)

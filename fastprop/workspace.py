@@ -124,7 +124,8 @@ class Workspace:
         self._keep: list[Any] = [parameters.rows, parameters.statistics]
         wanted = {"train": plan.values[1:], "store": plan.values[1:], "evaluate": plan.values[-1:], "predict": []}
         self.a = [0 if v.is_input and form.is_sparse else self.buffer(v.n) for v in plan.values]
-        self.z = [self.buffer(v.n) if v.keeps or needs_z(type(v.activation)) else 0 for v in plan.values]
+        kept = [v.keeps or needs_z(type(v.activation)) for v in plan.values]  # type: ignore[arg-type]
+        self.z = [self.buffer(v.n) if is_kept else 0 for v, is_kept in zip(plan.values, kept, strict=True)]
         self.e = [self.buffer(v.n) if v in wanted[recipe.mode] else 0 for v in plan.values]
         self.n_slots = max(
             1, min(SLOTS, SLOT_BYTES // (plan.shape.pad(plan.n_features) * np.dtype(plan.dtype).itemsize))
