@@ -20,23 +20,38 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from .checks import AnyMatrix
+from .checks import DTYPE_CODES, AnyMatrix, SparseMatrix
+from .kernels import records
+from .kernels.catalogue import inverse_scaling, linear, sum_losses
+from .plan import aligned
 
-OK, NON_FINITE = 0, 1  # Descent.status
+OK, NON_FINITE = records.OK, records.NON_FINITE  # Descent.status
 
-#: Losses by name: targets -1/+1, but 0/1 for log_loss and numbers for those of regression. `parameter` is the threshold
-#: of hinge (1; 0 is the perceptron's) and squared_hinge (1), and the epsilon of huber and the epsilon-insensitive ones.
-LOSSES = (
-    "hinge",
-    "log_loss",
-    "modified_huber",
-    "squared_hinge",
-    "squared_error",
-    "huber",
-    "epsilon_insensitive",
-    "squared_epsilon_insensitive",
-)
-SCHEDULES = ("constant", "optimal", "invscaling", "adaptive", "pa1", "pa2")
+#: Losses by name. Targets are -1/+1 for the first three, 0/1 for log_loss, numbers for the others.
+LOSSES = {
+    "hinge": records.HINGE,
+    "squared_hinge": records.SQUARED_HINGE,
+    "modified_huber": records.MODIFIED_HUBER,
+    "log_loss": records.LOG,
+    "squared_error": records.SQUARED_ERROR,
+    "huber": records.HUBER,
+    "epsilon_insensitive": records.EPSILON_INSENSITIVE,
+    "squared_epsilon_insensitive": records.SQUARED_EPSILON_INSENSITIVE,
+}
+SCHEDULES = {
+    "constant": records.RATES,
+    "optimal": records.RATES,
+    "invscaling": records.RATES,
+    "adaptive": records.RATES,
+    "pa1": records.PA1,
+    "pa2": records.PA2,
+}
+
+BLOCK_ROWS = 8192  # rows of a call: their margins, targets and rates stay in L2
+CALL_NUMBERS = 1 << 22  # numbers of X that a call reads: at 1 to 3 ns each, Ctrl-C waits some 10 ms
+PAD = 16  # numbers behind an array that kernels take in whole registers
+LINE, MAX_LINES, SPARSE_AHEAD = 64, 8, 12
+AHEAD_BYTES = 4096  # of rows that are prefetched; with rows of 112 bytes, 24 rows
 
 
 class Descent:
@@ -56,7 +71,8 @@ class Descent:
     loss : str
         One of `LOSSES`.
     parameter : float
-        The loss's threshold or epsilon; losses without one do not look at it.
+        The threshold of "hinge" (1; 0 is the perceptron's) and "squared_hinge" (1), the epsilon of "huber" and of the
+        epsilon-insensitive losses; the others do not look at it.
     penalty : {"l2", "l1", "elasticnet", None}
     alpha : float
         The penalty is alpha (l1_ratio |w|_1 + (1 - l1_ratio) |w|^2 / 2).
@@ -125,8 +141,71 @@ class Descent:
         t: float = 1.0,
         n_threads: int = 1,
     ) -> None:
-        self.status = OK
-        self.eta = eta0
+        self.dtype, self.matrix, self.status, self.eta = np.dtype(dtype).name, matrix, OK, float(eta0)
+        self.learning_rate, self._n_threads = learning_rate, n_threads
+        l1, l2 = penalty_parts(penalty, alpha, l1_ratio)
+        # Bottou's first step is as long as a typical weight: eta = sqrt(1 / sqrt(alpha)) where t = 1.
+        self._optimal = alpha, alpha**-0.75 if learning_rate == "optimal" else 0.0
+        self._arrays: dict[str, NDArray[Any]] = {}  # what the record points to
+        self._record = record = np.zeros((), records.DESCENT)
+        self._address = int(record.ctypes.data)
+        record["loss"], record["parameter"] = LOSSES[loss], parameter
+        record["schedule"], record["eta0"], record["power_t"] = SCHEDULES[learning_rate], eta0, power_t
+        record["negative_weight"], record["positive_weight"] = class_weights
+        record["intercept_rate"] = intercept_decay if fit_intercept else 0.0
+        record["l1"], record["l2"], record["average_from"] = l1, l2, average
+        record["t"], record["intercept"], record["average_intercept"] = t, intercept, average_intercept
+        record["scale"] = record["b"] = 1.0
+        self._pass = linear[matrix.is_sparse, self.dtype]
+        self._set_data(y, sample_weight)
+        self._set_model(coef, average_coef, average)
+
+    def _set_data(self, y: NDArray[Any], sample_weight: NDArray[Any] | None) -> None:
+        """Tell the kernels of X, y and weights."""
+        matrix, record = self.matrix, self._record
+        self._point("source", np.array(matrix.source, np.int64).view(records.SOURCE))
+        self._point("y", np.ascontiguousarray(y, self.dtype))
+        if sample_weight is not None:
+            self._point("weights", np.ascontiguousarray(sample_weight, np.float64))
+        itemsize = 8 if self.dtype == "float64" else 4
+        length = matrix.n_columns
+        if isinstance(matrix, SparseMatrix):
+            mean = matrix.n_stored // matrix.n_rows + 1
+            record["data_lines"] = min(MAX_LINES, 1 + mean * itemsize // LINE)
+            record["index_lines"] = min(MAX_LINES, 1 + mean * matrix.buffers[1].itemsize // LINE)
+            record["ahead"] = SPARSE_AHEAD
+            casts = matrix.dtype_code != DTYPE_CODES[np.dtype(self.dtype).str]
+            length = int(np.diff(matrix.buffers[2]).max()) if casts else 0
+        else:
+            mean = matrix.n_columns
+            record["ahead"] = max(1, min(24, AHEAD_BYTES // (mean * abs(matrix.column_stride) + 1)))
+        self._point("row", aligned(length + PAD, self.dtype))
+        self._block = max(1, min(BLOCK_ROWS, CALL_NUMBERS // mean, matrix.n_rows))
+        for name in ("rates", "margins", "targets"):
+            self._arrays[name] = np.zeros(self._block + PAD)
+        record["rates"] = self._arrays["rates"].ctypes.data
+
+    def _set_model(self, coef: NDArray[Any], average_coef: NDArray[Any] | None, average: int) -> None:
+        """Copy weights, and what goes with them, to arrays with zeros behind them."""
+        n = self._record["n_features"] = self.matrix.n_columns
+        self._n_features = int(n)
+        self._point("w", self._padded(coef))
+        if average > 0:  # what came before the first update that counts does not
+            counts = average_coef is not None and self.t > average
+            self._point("average_w", self._padded(average_coef if counts else None))
+        if self._record["l1"] > 0:
+            self._point("paid", self._padded(None))
+
+    def _padded(self, values: NDArray[Any] | None) -> NDArray[Any]:
+        array = aligned(self._n_features + PAD, self.dtype)
+        if values is not None:
+            array[: self._n_features] = values
+        return array
+
+    def _point(self, name: str, array: NDArray[Any]) -> None:
+        """Let the field `name` of the record point to `array`."""
+        self._arrays[name] = array
+        self._record[name] = array.ctypes.data
 
     def run(self, order: NDArray[np.int64] | None = None, tracks: bool = True) -> float:
         """One pass over rows.
@@ -144,4 +223,80 @@ class Descent:
             The sum over rows of loss + penalty before each row's update, weights of samples and classes not counted;
             for "pa1" and "pa2" the loss alone. NaN without `tracks`.
         """
-        return math.nan
+        record, address = self._record, self._address
+        n = self.matrix.n_rows if order is None else len(order)
+        if order is not None:
+            self._point("rows", np.ascontiguousarray(order, np.int64))
+        else:
+            record["rows"] = 0
+        counts_penalty = tracks and record["schedule"] == records.RATES
+        for name in ("margins", "targets"):
+            record[name] = self._arrays[name].ctypes.data if tracks else 0
+        record["counts_penalty"], record["penalty_sum"] = counts_penalty, 0.0
+        total, self.status = 0.0, OK
+        for first in range(0, n, self._block):
+            last = min(n, first + self._block)
+            record["first"], record["last"] = first, last
+            self._tabulate(last - first)
+            self.status = self._pass(address)
+            if tracks:
+                sum_losses(address)
+                total += float(record["loss_sum"])
+            if self.status != OK:
+                break
+        else:
+            if not (np.isfinite(self._arrays["w"]).all() and math.isfinite(self.intercept)):
+                self.status = NON_FINITE
+        if not tracks:
+            return math.nan
+        return total + float(record["penalty_sum"]) if counts_penalty else total
+
+    def _tabulate(self, n: int) -> None:
+        """Write the rates of the next n rows."""
+        rates = self._arrays["rates"]
+        if self.learning_rate == "invscaling":
+            inverse_scaling(self._address, n)
+        elif self.learning_rate == "optimal":
+            alpha, start = self._optimal
+            np.divide(1.0 / alpha, np.arange(n) + (start + self.t - 1.0), out=rates[:n])
+        else:
+            rates[:n] = self.eta
+
+    @property
+    def coef(self) -> NDArray[Any]:
+        """The weights."""
+        w: NDArray[Any] = self._arrays["w"][: self._n_features]
+        return w * w.dtype.type(self._record["scale"]) if self.matrix.is_sparse else w.copy()
+
+    @property
+    def average_coef(self) -> NDArray[Any] | None:
+        """The mean of the weights after each update from `average` on."""
+        if "average_w" not in self._arrays:
+            return None
+        record, n = self._record, self._n_features
+        mean: NDArray[Any] = self._arrays["average_w"][:n].copy()
+        if self.matrix.is_sparse:
+            mean += mean.dtype.type(record["a"]) * self._arrays["w"][:n]
+            mean /= mean.dtype.type(record["b"])
+        return mean
+
+    @property
+    def intercept(self) -> float:
+        """The intercept."""
+        return float(self._record["intercept"])
+
+    @property
+    def average_intercept(self) -> float:
+        """The mean of the intercepts after each update from `average` on."""
+        return float(self._record["average_intercept"])
+
+    @property
+    def t(self) -> float:
+        """The number of the next update."""
+        return float(self._record["t"])
+
+
+def penalty_parts(penalty: str | None, alpha: float, l1_ratio: float) -> tuple[float, float]:
+    """The factors of |w|_1 and of |w|^2 / 2."""
+    ratio = {"l1": 1.0, "l2": 0.0, "elasticnet": l1_ratio}.get(penalty or "")
+    return (0.0, 0.0) if ratio is None else (alpha * ratio, alpha * (1.0 - ratio))

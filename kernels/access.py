@@ -7,12 +7,12 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from .records import CHUNK, INSTRUCTION, JOB, OPERATION, PROGRAM, SOURCE, STEP
+from .records import CHUNK, DESCENT, INSTRUCTION, JOB, OPERATION, PROGRAM, SOURCE, STEP
 
 I64 = ir.IntType(64)
 
-Operation, Step, Source, Instruction, Program, Chunk, Job = map(
-    numba.from_dtype, (OPERATION, STEP, SOURCE, INSTRUCTION, PROGRAM, CHUNK, JOB)
+Operation, Step, Source, Instruction, Program, Chunk, Job, Descent = map(
+    numba.from_dtype, (OPERATION, STEP, SOURCE, INSTRUCTION, PROGRAM, CHUNK, JOB, DESCENT)
 )
 
 
@@ -30,6 +30,6 @@ def reader(kind: types.Record):
     return at
 
 
-operation_at, step_at, source_at, instruction_at, program_at, chunk_at, job_at = map(
-    reader, (Operation, Step, Source, Instruction, Program, Chunk, Job)
+operation_at, step_at, source_at, instruction_at, program_at, chunk_at, job_at, descent_at = map(
+    reader, (Operation, Step, Source, Instruction, Program, Chunk, Job, Descent)
 )

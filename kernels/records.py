@@ -120,7 +120,58 @@ JOB = record(
     failed="i8",  # per sample: the update of chunk number `done` whose loss is not finite
 )  # fmt: skip
 
+# A pass over rows that trains a linear model sample by sample.
+DESCENT = record(
+    source="i8",  # address of a SOURCE
+    rows="i8",  # int64 row numbers, 0 for natural order
+    first="i8",  # the pass goes over numbers first to last of `rows`
+    last="i8",
+    done="i8",  # number of the row at which it stopped
+    y="i8",  # targets, in the dtype of the model
+    weights="i8",  # of samples, float64; 0 where all are 1
+    n_features="i8",
+    w="i8",  # weights, aligned, with zeros behind them; CSR: in units of `scale`
+    average_w="i8",  # their average, 0 where there is none; CSR: see `linear_sparse`
+    paid="i8",  # l1 that each weight has had so far (Tsuruoka's q), 0 without l1
+    row="i8",  # room for a row in the dtype of the model, with zeros behind it
+    ahead="i8",  # how many rows further on are prefetched
+    data_lines="i8",  # CSR: cache lines of values and of columns that are prefetched of each row
+    index_lines="i8",
+    rates="i8",  # learning rate of each row of this call, float64
+    margins="i8",  # where the margin and the target of each row of this call go, float64; 0 for nowhere
+    targets="i8",
+    counts_penalty="i8",  # penalty_sum is asked for
+    loss="i8",  # code of a loss
+    parameter="f8",
+    eta0="f8",
+    power_t="f8",
+    schedule="i8",  # RATES, or a kind of passive-aggressive steps
+    negative_weight="f8",  # of classes
+    positive_weight="f8",
+    intercept_rate="f8",  # what multiplies updates of the intercept; 0 without one
+    l1="f8",  # factors of |w|_1 and |w|^2 / 2 in the objective
+    l2="f8",
+    average_from="f8",  # number of the first update that is averaged
+    # What changes from row to row.
+    t="f8",  # number of the next update
+    intercept="f8",
+    average_intercept="f8",
+    owed="f8",  # l1 that every weight should have had so far (Tsuruoka's u)
+    penalty_sum="f8",
+    scale="f8",  # CSR
+    a="f8",  # CSR: the average is (average_w + a w) / b
+    b="f8",
+    square_norm="f8",  # CSR: of w in units of `scale`
+    absolute_norm="f8",
+    loss_sum="f8",
+    shared="i8",  # CSR on several threads: for each a cache line with its change of the intercept and its status
+)
+
 OK, BAD_INPUT, DIVERGED = 0, 1, 2  # JOB.status
+NON_FINITE = 1  # status of a DESCENT
+RATES, PA1, PA2 = 0, 1, 2  # DESCENT.schedule
+(HINGE, LOG, MODIFIED_HUBER, SQUARED_HINGE, SQUARED_ERROR, HUBER, EPSILON_INSENSITIVE,
+ SQUARED_EPSILON_INSENSITIVE) = range(8)  # DESCENT.loss  # fmt: skip
 
 # Sizes that buffers and programs have to agree about with kernels.
 PIECE = 256  # CSR: entries of a row that are read at a time; their values and columns take 3 KB of scratch
