@@ -182,7 +182,8 @@ def descend_dense(spec, address):
             penalty = splat(spec, 0.0)
         t += 1.0
     d.t, d.intercept, d.average_intercept, d.owed = t, intercept, average_intercept, owed
-    d.penalty_sum, d.done = penalty_sum + float(hsum(penalty)), k
+    d.penalty_sum += penalty_sum + float(hsum(penalty))
+    d.done = k
     return status
 
 

@@ -1,0 +1,249 @@
+"""Linear models, sample by sample, on CSR rows: a step costs the row's non-zeros.
+
+    weights   scale w              l2 shrinks the scale only
+    average   (average_w + a w) / b
+
+What a step adds to w[i], a times it is taken from average_w[i]; then the average moves towards the weights by the two
+numbers a and b only (Bottou 2012, Stochastic gradient descent tricks). l1 is caught up when a feature is seen. Where the
+scale gets too small it goes into w, a and b into average_w.
+
+|w|^2 and |w|_1 follow the changes of the row's weights, and are summed anew in each call.
+"""
+
+from __future__ import annotations
+
+from numba.core import types
+
+from .access import descent_at, source_at
+from .gather import cast_row
+from .jit import forced, inner
+from .linear_step import (
+    change_of,
+    narrow_index_pointer,
+    prefetch_lines,
+    row_number,
+    smallest_scale,
+    specification,
+)
+from .records import NON_FINITE, OK, PA1
+from .simd import (
+    double_pointer,
+    fma,
+    hsum,
+    index_pointer,
+    itemsize_of,
+    lanes_of,
+    load,
+    pointer,
+    prefetch,
+    splat,
+    store,
+)
+from .sparse import CODE_INT32, item_size, read_index
+from .sync import flush_denormals, restore_mode
+
+HEAR = 16  # rows after which a thread asks for the others' changes of the intercept
+
+float32_spec, float64_spec = specification(types.float32), specification(types.float64)
+
+
+@forced
+def sums_over(x, columns, w, n):
+    """w x and |x|^2 over the n entries of a row, in four sums each; the weights' loads hide the second."""
+    zero = x[0] * 0
+    s = t = u = v = zero
+    p = q = zero
+    k = 0
+    while k + 4 <= n:
+        x0, x1, x2, x3 = x[k], x[k + 1], x[k + 2], x[k + 3]
+        s, t = s + x0 * w[columns[k]], t + x1 * w[columns[k + 1]]
+        u, v = u + x2 * w[columns[k + 2]], v + x3 * w[columns[k + 3]]
+        p, q = p + x0 * x0, q + x1 * x1
+        p, q = p + x2 * x2, q + x3 * x3
+        k += 4
+    while k < n:
+        s, p = s + x[k] * w[columns[k]], p + x[k] * x[k]
+        k += 1
+    return float((s + t) + (u + v)), float(p + q)
+
+
+@forced
+def scatter(x, columns, w, n, change):
+    """w[columns] += change x."""
+    for k in range(n):
+        w[columns[k]] += change * x[k]
+
+
+@forced
+def shrunk(w, owed, paid):
+    """w, moved towards 0 by what is owed and not paid yet, but not beyond it."""
+    if w > 0:
+        return max(w - (owed + paid), w * 0)
+    if w < 0:
+        return min(w + (owed - paid), w * 0)
+    return w
+
+
+@forced
+def scatter_all(spec, d, x, columns, n, change, owed):
+    """`scatter` with the average and l1, in units of the scale; returns how |w|^2 and |w|_1 changed, in these units.
+
+    scikit-learn, whose averages these are, does not take l1's part of a change from average_w.
+    """
+    w, average, paid = pointer(spec, d.w), pointer(spec, d.average_w), pointer(spec, d.paid)
+    a, scale, square, absolute = w[0] * 0 + d.a, d.scale, 0.0, 0.0
+    for k in range(n):
+        i = columns[k]
+        old = w[i]
+        new = old + change * x[k]
+        if d.average_w != 0:
+            average[i] -= a * (new - old)
+        if d.paid != 0:
+            untouched, new = new, shrunk(new, owed / scale, paid[i] / scale)
+            paid[i] += scale * (new - untouched)
+        w[i] = new
+        square += (new - old) * (new + old)
+        absolute += abs(new) - abs(old)
+    return square, absolute
+
+
+@forced
+def norms(spec, w, n):
+    """|w|^2 and |w|_1 of n weights; zeros follow."""
+    L, square, absolute = lanes_of(spec), 0.0, 0.0
+    for k in range(0, n, L):
+        v = load(w, k)
+        square += float(hsum(v * v))
+        absolute += float(hsum(abs(v)))
+    return square, absolute
+
+
+@inner
+def fold(spec, d, scale):
+    """Put the scale into w, and a and b into its average."""
+    L, w, average = lanes_of(spec), pointer(spec, d.w), pointer(spec, d.average_w)
+    factor, a, inverse = splat(spec, scale), splat(spec, d.a), splat(spec, 1.0 / d.b)
+    for k in range(0, d.n_features, L):
+        v = load(w, k)
+        if d.average_w != 0:
+            store(average, k, fma(a, v, load(average, k)) * inverse)
+        store(w, k, factor * v)
+    d.scale, d.a, d.b = 1.0, 0.0, 1.0
+
+
+@forced
+def fetch(spec, d, source, k, last):
+    """Prefetch the row `ahead` rows after number k, and where the one after as many again starts."""
+    pointer_size = item_size(source.indptr_code)
+    farther = row_number(d.rows, min(k + 2 * d.ahead, last - 1))
+    prefetch(source.indptr + farther * pointer_size)
+    later = row_number(d.rows, min(k + d.ahead, last - 1))
+    start = read_index(source.indptr, source.indptr_code, later)
+    prefetch_lines(source.address + start * item_size(source.code), d.data_lines)
+    prefetch_lines(source.indices + start * item_size(source.indices_code), d.index_lines)
+    prefetch(d.y + later * itemsize_of(spec))
+
+
+@forced
+def values_at(spec, d, source, start, n):
+    """The address of entries start.. in the model's dtype; n others are cast into the room of a row."""
+    size = item_size(source.code)
+    place = source.address + start * size
+    if source.code == (0 if itemsize_of(spec) == 4 else 1) or n == 0:
+        return place
+    cast_row(spec, source.code, place, size, n, pointer(spec, d.row))
+    return d.row
+
+
+@forced
+def descend_sparse(spec, address):
+    """Rows d.first to d.last of the descent at `address`; returns its status. Writes the model and d.done."""
+    d = descent_at(address, 0)
+    source, smallest = source_at(d.source, 0), smallest_scale(spec)
+    w, y, weights = pointer(spec, d.w), pointer(spec, d.y), double_pointer(d.weights)
+    rates, margins, targets = double_pointer(d.rates), double_pointer(d.margins), double_pointer(d.targets)
+    first, last, size = d.first, d.last, item_size(source.indices_code)
+    loss, e, schedule, l1, l2 = d.loss, d.parameter, d.schedule, d.l1, d.l2
+    is_short, is_plain = source.indices_code == CODE_INT32, d.average_w == 0 and d.paid == 0
+    t, intercept, scale, square_norm, absolute_norm = d.t, d.intercept, d.scale, 0.0, 0.0
+    if d.counts_penalty:
+        square_norm, absolute_norm = norms(spec, w, d.n_features)
+        square_norm, absolute_norm = square_norm * scale * scale, absolute_norm * scale
+    penalty_sum, status, k = 0.0, OK, first
+    while k < last:
+        fetch(spec, d, source, k, last)
+        row = row_number(d.rows, k)
+        start = read_index(source.indptr, source.indptr_code, row)
+        n = read_index(source.indptr, source.indptr_code, row + 1) - start
+        x = pointer(spec, values_at(spec, d, source, start, n))
+        short, long = narrow_index_pointer(source.indices + start * size), index_pointer(source.indices + start * size)
+        product, square = 0.0, 0.0
+        if n > 0:
+            product, square = sums_over(x, short, w, n) if is_short else sums_over(x, long, w, n)
+        product *= scale
+        z, target = product + intercept, float(y[row])
+        if z - z != 0.0:
+            status = NON_FINITE
+            break
+        if d.margins != 0:
+            margins[k - first], targets[k - first] = z, target
+        penalty_sum += 0.5 * l2 * square_norm + l1 * absolute_norm
+        eta = rates[k - first]
+        k += 1
+        if schedule == PA1 and square == 0.0:
+            continue
+        change = change_of(spec, loss, e, schedule, eta, z, target, square)
+        change *= d.positive_weight if target > 0.0 else d.negative_weight
+        if d.weights != 0:
+            change *= weights[row]
+        intercept += change * d.intercept_rate
+        shrink = max(1.0 - l2 * eta, 0.0)
+        scale *= shrink
+        if scale < smallest:
+            fold(spec, d, scale)
+            scale = 1.0
+        square_norm *= shrink * shrink
+        absolute_norm *= shrink
+        if is_plain:
+            if change != 0.0:
+                by = w[0] * 0 + change / scale
+                if is_short:
+                    scatter(x, short, w, n, by)
+                else:
+                    scatter(x, long, w, n, by)
+                square_norm += change * (2.0 * shrink * product + change * square)
+        else:
+            d.scale = scale
+            d.owed += l1 * eta
+            by = w[0] * 0 + change / scale
+            if is_short:
+                more, most = scatter_all(spec, d, x, short, n, by, d.owed)
+            else:
+                more, most = scatter_all(spec, d, x, long, n, by, d.owed)
+            square_norm += scale * scale * more
+            absolute_norm += scale * most
+            if d.average_w != 0 and t >= d.average_from:
+                mu = 1.0 / (t - d.average_from + 1.0)
+                d.b = d.b / (1.0 - mu) if mu < 1.0 else d.b
+                d.a += mu * d.b * scale
+                d.average_intercept += mu * (intercept - d.average_intercept)
+        t += 1.0
+    d.t, d.intercept, d.scale, d.done = t, intercept, scale, k
+    d.penalty_sum += penalty_sum
+    return status
+
+
+def sparse_float32(address):
+    """`descend_sparse` of a float32 model."""
+    mode = flush_denormals()
+    status = descend_sparse(float32_spec(), address)
+    restore_mode(mode)
+    return status
+
+
+def sparse_float64(address):
+    """`descend_sparse` of a float64 model."""
+    mode = flush_denormals()
+    status = descend_sparse(float64_spec(), address)
+    restore_mode(mode)
+    return status
