@@ -50,7 +50,7 @@ SCHEDULES = {
 BLOCK_ROWS = 8192  # rows of a call: their margins, targets and rates stay in L2
 CALL_NUMBERS = 1 << 22  # numbers of X that a call reads: at 1 to 3 ns each, Ctrl-C waits some 10 ms
 PAD = 16  # numbers behind an array that kernels take in whole registers
-LINE, MAX_LINES, SPARSE_AHEAD = 64, 8, 12
+LINE, MAX_LINES, SPARSE_AHEAD = 64, 8, 16
 AHEAD_BYTES = 4096  # of rows that are prefetched; with rows of 112 bytes, 24 rows
 
 
@@ -171,8 +171,8 @@ class Descent:
         length = matrix.n_columns
         if isinstance(matrix, SparseMatrix):
             mean = matrix.n_stored // matrix.n_rows + 1
-            record["data_lines"] = min(MAX_LINES, 1 + mean * itemsize // LINE)
-            record["index_lines"] = min(MAX_LINES, 1 + mean * matrix.buffers[1].itemsize // LINE)
+            record["data_lines"] = min(MAX_LINES, 2 + mean * itemsize // LINE)
+            record["index_lines"] = min(MAX_LINES, 2 + mean * matrix.buffers[1].itemsize // LINE)
             record["ahead"] = SPARSE_AHEAD
             casts = matrix.dtype_code != DTYPE_CODES[np.dtype(self.dtype).str]
             length = int(np.diff(matrix.buffers[2]).max()) if casts else 0

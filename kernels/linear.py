@@ -15,7 +15,7 @@ from numba.core import types
 from .access import descent_at, source_at
 from .gather import cast_row
 from .jit import forced
-from .linear_step import LINE, change_of, row_number, smallest_scale, specification
+from .linear_step import LINE, change_of, keep_margin, row_number, smallest_scale, specification, weight_of
 from .records import NON_FINITE, OK, PA1, RATES
 from .simd import (
     double_pointer,
@@ -136,8 +136,8 @@ def descend_dense(spec, address):
     n_lines, jump = (n * abs(stride) + LINE - 1) // LINE + 1, LINE if stride > 0 else -LINE
     if abs(stride) >= LINE:
         n_lines, jump = n, stride
-    w, y, weights, room = pointer(spec, d.w), pointer(spec, d.y), double_pointer(d.weights), pointer(spec, d.row)
-    rates, margins, targets = double_pointer(d.rates), double_pointer(d.margins), double_pointer(d.targets)
+    w, y, room = pointer(spec, d.w), pointer(spec, d.y), pointer(spec, d.row)
+    rates = double_pointer(d.rates)
     rows, first, last, ahead = d.rows, d.first, d.last, d.ahead
     loss, e, schedule, l1, l2 = d.loss, d.parameter, d.schedule, d.l1, d.l2
     t, intercept, average_intercept, owed = d.t, d.intercept, d.average_intercept, d.owed
@@ -156,18 +156,14 @@ def descend_dense(spec, address):
         if z - z != 0.0:
             status = NON_FINITE
             break
-        if d.margins != 0:
-            margins[k - first], targets[k - first] = z, target
+        keep_margin(d, k - first, z, target)
         eta, square = rates[k - first], 1.0
         k += 1
         if schedule != RATES:
             square = float(squares(spec, x, n))
             if schedule == PA1 and square == 0.0:
                 continue
-        change = change_of(spec, loss, e, schedule, eta, z, target, square)
-        change *= d.positive_weight if target > 0.0 else d.negative_weight
-        if d.weights != 0:
-            change *= weights[row]
+        change = change_of(loss, e, schedule, eta, weight_of(d, row, target), z, target, square)
         intercept += change * d.intercept_rate
         mu = 0.0
         if d.average_w != 0 and t >= d.average_from:

@@ -17,15 +17,19 @@ from numba.core import types
 from .access import descent_at, source_at
 from .gather import cast_row
 from .jit import forced, inner
+from .linear import squares
 from .linear_step import (
     change_of,
+    keep_margin,
     narrow_index_pointer,
+    number,
     prefetch_lines,
     row_number,
     smallest_scale,
     specification,
+    weight_of,
 )
-from .records import NON_FINITE, OK, PA1
+from .records import NON_FINITE, OK, PA1, RATES
 from .simd import (
     double_pointer,
     fma,
@@ -48,23 +52,18 @@ float32_spec, float64_spec = specification(types.float32), specification(types.f
 
 
 @forced
-def sums_over(x, columns, w, n):
-    """w x and |x|^2 over the n entries of a row, in four sums each; the weights' loads hide the second."""
-    zero = x[0] * 0
-    s = t = u = v = zero
-    p = q = zero
+def product_of(spec, x, columns, w, n):
+    """w x over the n entries of a row, in four sums."""
+    s = t = u = v = number(spec, 0.0)
     k = 0
     while k + 4 <= n:
-        x0, x1, x2, x3 = x[k], x[k + 1], x[k + 2], x[k + 3]
-        s, t = s + x0 * w[columns[k]], t + x1 * w[columns[k + 1]]
-        u, v = u + x2 * w[columns[k + 2]], v + x3 * w[columns[k + 3]]
-        p, q = p + x0 * x0, q + x1 * x1
-        p, q = p + x2 * x2, q + x3 * x3
+        s, t = s + x[k] * w[columns[k]], t + x[k + 1] * w[columns[k + 1]]
+        u, v = u + x[k + 2] * w[columns[k + 2]], v + x[k + 3] * w[columns[k + 3]]
         k += 4
     while k < n:
-        s, p = s + x[k] * w[columns[k]], p + x[k] * x[k]
+        s = s + x[k] * w[columns[k]]
         k += 1
-    return float((s + t) + (u + v)), float(p + q)
+    return float((s + t) + (u + v))
 
 
 @forced
@@ -75,12 +74,12 @@ def scatter(x, columns, w, n, change):
 
 
 @forced
-def shrunk(w, owed, paid):
+def shrunk(spec, w, owed, paid):
     """w, moved towards 0 by what is owed and not paid yet, but not beyond it."""
     if w > 0:
-        return max(w - (owed + paid), w * 0)
+        return max(w - (owed + paid), number(spec, 0.0))
     if w < 0:
-        return min(w + (owed - paid), w * 0)
+        return min(w + (owed - paid), number(spec, 0.0))
     return w
 
 
@@ -91,7 +90,8 @@ def scatter_all(spec, d, x, columns, n, change, owed):
     scikit-learn, whose averages these are, does not take l1's part of a change from average_w.
     """
     w, average, paid = pointer(spec, d.w), pointer(spec, d.average_w), pointer(spec, d.paid)
-    a, scale, square, absolute = w[0] * 0 + d.a, d.scale, 0.0, 0.0
+    a, scale, square, absolute = number(spec, d.a), number(spec, d.scale), 0.0, 0.0
+    owed = number(spec, owed / d.scale)
     for k in range(n):
         i = columns[k]
         old = w[i]
@@ -99,7 +99,7 @@ def scatter_all(spec, d, x, columns, n, change, owed):
         if d.average_w != 0:
             average[i] -= a * (new - old)
         if d.paid != 0:
-            untouched, new = new, shrunk(new, owed / scale, paid[i] / scale)
+            untouched, new = new, shrunk(spec, new, owed, paid[i] / scale)
             paid[i] += scale * (new - untouched)
         w[i] = new
         square += (new - old) * (new + old)
@@ -160,10 +160,11 @@ def descend_sparse(spec, address):
     """Rows d.first to d.last of the descent at `address`; returns its status. Writes the model and d.done."""
     d = descent_at(address, 0)
     source, smallest = source_at(d.source, 0), smallest_scale(spec)
-    w, y, weights = pointer(spec, d.w), pointer(spec, d.y), double_pointer(d.weights)
-    rates, margins, targets = double_pointer(d.rates), double_pointer(d.margins), double_pointer(d.targets)
+    w, y = pointer(spec, d.w), pointer(spec, d.y)
+    rates = double_pointer(d.rates)
     first, last, size = d.first, d.last, item_size(source.indices_code)
     loss, e, schedule, l1, l2 = d.loss, d.parameter, d.schedule, d.l1, d.l2
+    asks_square = d.counts_penalty != 0 or schedule != RATES
     is_short, is_plain = source.indices_code == CODE_INT32, d.average_w == 0 and d.paid == 0
     t, intercept, scale, square_norm, absolute_norm = d.t, d.intercept, d.scale, 0.0, 0.0
     if d.counts_penalty:
@@ -177,36 +178,31 @@ def descend_sparse(spec, address):
         n = read_index(source.indptr, source.indptr_code, row + 1) - start
         x = pointer(spec, values_at(spec, d, source, start, n))
         short, long = narrow_index_pointer(source.indices + start * size), index_pointer(source.indices + start * size)
-        product, square = 0.0, 0.0
-        if n > 0:
-            product, square = sums_over(x, short, w, n) if is_short else sums_over(x, long, w, n)
-        product *= scale
+        product = scale * (product_of(spec, x, short, w, n) if is_short else product_of(spec, x, long, w, n))
         z, target = product + intercept, float(y[row])
         if z - z != 0.0:
             status = NON_FINITE
             break
-        if d.margins != 0:
-            margins[k - first], targets[k - first] = z, target
+        keep_margin(d, k - first, z, target)
         penalty_sum += 0.5 * l2 * square_norm + l1 * absolute_norm
         eta = rates[k - first]
         k += 1
+        square = float(squares(spec, x, n)) if asks_square else 0.0
         if schedule == PA1 and square == 0.0:
             continue
-        change = change_of(spec, loss, e, schedule, eta, z, target, square)
-        change *= d.positive_weight if target > 0.0 else d.negative_weight
-        if d.weights != 0:
-            change *= weights[row]
-        intercept += change * d.intercept_rate
         shrink = max(1.0 - l2 * eta, 0.0)
         scale *= shrink
         if scale < smallest:
             fold(spec, d, scale)
             scale = 1.0
+        inverse = 1.0 / scale
+        change = change_of(loss, e, schedule, eta, weight_of(d, row, target), z, target, square)
+        intercept += change * d.intercept_rate
+        by = number(spec, change * inverse)
         square_norm *= shrink * shrink
         absolute_norm *= shrink
         if is_plain:
             if change != 0.0:
-                by = w[0] * 0 + change / scale
                 if is_short:
                     scatter(x, short, w, n, by)
                 else:
@@ -215,7 +211,6 @@ def descend_sparse(spec, address):
         else:
             d.scale = scale
             d.owed += l1 * eta
-            by = w[0] * 0 + change / scale
             if is_short:
                 more, most = scatter_all(spec, d, x, short, n, by, d.owed)
             else:

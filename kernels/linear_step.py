@@ -12,10 +12,11 @@ from __future__ import annotations
 from numba.core import types
 from numba.extending import intrinsic
 
-from .functions import sigmoid, softplus
+from .functions import softplus
 from .jit import forced
+from .logistic import logistic
 from .records import EPSILON_INSENSITIVE, HINGE, HUBER, LOG, MODIFIED_HUBER, PA1, RATES, SQUARED_ERROR, SQUARED_HINGE
-from .simd import I32, Spec, index_pointer, itemsize_of, prefetch, splat
+from .simd import I32, Spec, double_pointer, index_pointer, itemsize_of, prefetch
 
 LARGEST_SLOPE = 1e12  # of a loss: scikit-learn's bound
 LINE = 64  # bytes of a cache line
@@ -32,9 +33,11 @@ def specification(dtype):
 
 
 @intrinsic
-def first_lane(typingctx, v):
-    """The number in the first lane of a register."""
-    return v.dtype(v), lambda context, builder, sig, args: builder.extract_element(args[0], I32(0))
+def number(typingctx, spec, x):
+    """A float64 as a number of the spec's dtype."""
+    return spec.dtype(spec, types.float64), lambda context, builder, sig, args: context.cast(
+        builder, args[1], types.float64, spec.dtype
+    )
 
 
 @intrinsic
@@ -90,25 +93,31 @@ def loss_value(loss, e, z, y):
 
 
 @forced
-def loss_slope(spec, loss, e, z, y):
-    """The derivative of `loss_value` with respect to z; float64, of which log_loss has the precision of the model."""
+def bounded(slope):
+    """The slope of a loss that may grow without bound, cut."""
+    return max(min(slope, LARGEST_SLOPE), -LARGEST_SLOPE)
+
+
+@forced
+def loss_slope(loss, e, z, y):
+    """The derivative of `loss_value` with respect to z, float64."""
     if loss == LOG:
-        return -y * first_lane(sigmoid(splat(spec, -(y * z))))
+        return -y * logistic(-(y * z))
     if loss == HINGE:
         return -y if y * z <= e else 0.0
     if loss == SQUARED_HINGE:
-        return -2.0 * y * max(e - y * z, 0.0)
+        return bounded(-2.0 * y * max(e - y * z, 0.0))
     if loss == MODIFIED_HUBER:
         return -2.0 * y * min(max(1.0 - y * z, 0.0), 2.0)
     r = z - y
     if loss == SQUARED_ERROR:
-        return r
+        return bounded(r)
     near = max(min(r, e), -e)
     if loss == HUBER:
-        return near
+        return bounded(near)
     if loss == EPSILON_INSENSITIVE:
         return (1.0 if r > e else 0.0) - (1.0 if r < -e else 0.0)
-    return 2.0 * (r - near)
+    return bounded(2.0 * (r - near))
 
 
 @forced
@@ -120,17 +129,32 @@ def target_of(loss, y):
 
 
 @forced
-def change_of(spec, loss, e, schedule, eta, z, y, square):
-    """What a sample of weight 1 adds to the weights, in units of x; `square` is |x|^2, for passive-aggressive steps.
+def change_of(loss, e, schedule, eta, weight, z, y, square):
+    """What a sample adds to the weights, in units of x; `square` is |x|^2, for passive-aggressive steps.
 
-    These are Crammer et al. 2006, PA-I and PA-II, of aggressiveness eta.
+    These are Crammer et al. 2006, PA-I and PA-II, of aggressiveness eta. What does not depend on z is multiplied first:
+    the next row waits for the change.
     """
     target = target_of(loss, y)
     if schedule == RATES:
-        slope = loss_slope(spec, loss, e, z, target)
-        return -eta * max(min(slope, LARGEST_SLOPE), -LARGEST_SLOPE)
+        return loss_slope(loss, e, z, target) * (-eta * weight)
     value = loss_value(loss, e, z, target)
-    length = min(eta, value / square) if schedule == PA1 else value / (square + 0.5 / eta)
+    length = weight * (min(eta, value / square) if schedule == PA1 else value / (square + 0.5 / eta))
     if loss == HINGE:
         return length * y
     return -length if z > y else length
+
+
+@forced
+def weight_of(d, row, y):
+    """What multiplies the change by a row: the weight of its class times its own."""
+    weight = d.positive_weight if y > 0.0 else d.negative_weight
+    return weight * double_pointer(d.weights)[row] if d.weights != 0 else weight
+
+
+@forced
+def keep_margin(d, i, z, y):
+    """Keep margin and target number i of a call for `linear_losses`, where it is asked for."""
+    if d.margins != 0:
+        double_pointer(d.margins)[i] = z
+        double_pointer(d.targets)[i] = y
