@@ -275,6 +275,25 @@ def _check_csr(
         raise ValueError(f"{name} is not valid CSR: indices must lie within 0..{shape[1] - 1}")
 
 
+def check_canonical(matrix: SparseMatrix, name: str = "X") -> None:
+    """Refuse CSR whose rows have unsorted or duplicate indices, as linear models trained by sample do.
+
+    Raises
+    ------
+    ValueError
+    """
+    indices, indptr = matrix.buffers[1][: matrix.n_stored], matrix.buffers[2]
+    grows = indices[1:] > indices[:-1]
+    starts = indptr[1:-1]
+    grows[starts[(starts > 0) & (starts < len(indices))] - 1] = True  # from one row to the next
+    if not grows.all():
+        at = int(np.argmin(grows))
+        row = int(np.searchsorted(indptr, at, side="right")) - 1
+        what = "duplicate" if indices[at] == indices[at + 1] else "unsorted"
+        advice = "sum_duplicates()" if what == "duplicate" else "sort_indices()"
+        raise ValueError(f"{name} has {what} column indices in row {row}; call {name}.{advice} first")
+
+
 # ---- data frames --------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,1 @@
+"""scikit-learn estimators: its parameters, attributes and meaning, trained by fastprop's kernels."""
