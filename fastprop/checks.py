@@ -29,6 +29,7 @@ from .arguments import (
 from .arguments import (
     check_positive_int as check_positive_int,
 )
+from .kernels.catalogue import first_flaw
 
 # The position is the code that kernels know.
 _DTYPES = ("f4", "f8", "f2", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")
@@ -144,14 +145,17 @@ class SparseMatrix:
     buffers: tuple[NDArray[Any], ...] = field(repr=False)
 
     @classmethod
-    def of(cls, X: Any, name: str = "X") -> SparseMatrix:
-        """Describe a scipy CSR matrix or array after checking its structure."""
+    def of(cls, X: Any, name: str = "X", canonical: bool = False) -> SparseMatrix:
+        """Describe a scipy CSR matrix or array after checking its structure.
+
+        With `canonical` the indices of a row must grow, as linear models that are trained by sample want them.
+        """
         if X.format != "csr":
             raise TypeError(f"{name} is a sparse matrix in {X.format.upper()} format; give {name}.tocsr()")
         if X.ndim != 2:
             raise ValueError(f"{name} must be 2-D, got a sparse array of shape {X.shape}")
         buffers = (np.ascontiguousarray(X.data), _index_array(X.indices), _index_array(X.indptr))
-        _check_csr(*buffers, X.shape, name)
+        _check_csr(*buffers, X.shape, name, canonical)
         data, indices, indptr = (b.__array_interface__["data"][0] for b in buffers)
         codes = [dtype_code(b.dtype, name) for b in buffers]
         n_rows, n_columns = X.shape
@@ -257,7 +261,7 @@ def _index_array(indices: NDArray[Any]) -> NDArray[Any]:
 
 
 def _check_csr(
-    data: NDArray[Any], indices: NDArray[Any], indptr: NDArray[Any], shape: tuple[int, int], name: str
+    data: NDArray[Any], indices: NDArray[Any], indptr: NDArray[Any], shape: tuple[int, int], name: str, canonical: bool
 ) -> None:
     if not data.ndim == indices.ndim == indptr.ndim == 1:
         raise ValueError(f"{name} is not valid CSR: data, indices and indptr must be 1-D")
@@ -271,27 +275,29 @@ def _check_csr(
             f"{name} is not valid CSR: {len(data)} data and {len(indices)} indices, but indptr ends with {n_stored}"
         )
     used = indices[:n_stored]
-    if n_stored and not (used.min() >= 0 and used.max() < shape[1]):
-        raise ValueError(f"{name} is not valid CSR: indices must lie within 0..{shape[1] - 1}")
+    if not canonical and n_stored and not (used.min() >= 0 and used.max() < shape[1]):
+        raise ValueError(_out_of_range(shape, name))
+    if canonical:
+        _check_canonical((data, indices, indptr), shape, name)
 
 
-def check_canonical(matrix: SparseMatrix, name: str = "X") -> None:
-    """Refuse CSR whose rows have unsorted or duplicate indices, as linear models trained by sample do.
+def _check_canonical(buffers: tuple[NDArray[Any], ...], shape: tuple[int, int], name: str) -> None:
+    """Refuse rows whose indices are out of range, unsorted or there twice; `indptr` has been checked."""
+    _, indices, indptr = buffers
+    addresses = [(b.__array_interface__["data"][0], DTYPE_CODES[b.dtype.str]) for b in (indices, indptr)]
+    row = int(first_flaw(*addresses[0], *addresses[1], *shape))
+    if row < 0:
+        return
+    columns = indices[indptr[row] : indptr[row + 1]]
+    if columns.min() < 0 or columns.max() >= shape[1]:
+        raise ValueError(_out_of_range(shape, name))
+    if len(np.unique(columns)) < len(columns):
+        raise ValueError(f"{name} has duplicate column indices in row {row}; call {name}.sum_duplicates() first")
+    raise ValueError(f"{name} has unsorted column indices in row {row}; call {name}.sort_indices() first")
 
-    Raises
-    ------
-    ValueError
-    """
-    indices, indptr = matrix.buffers[1][: matrix.n_stored], matrix.buffers[2]
-    grows = indices[1:] > indices[:-1]
-    starts = indptr[1:-1]
-    grows[starts[(starts > 0) & (starts < len(indices))] - 1] = True  # from one row to the next
-    if not grows.all():
-        at = int(np.argmin(grows))
-        row = int(np.searchsorted(indptr, at, side="right")) - 1
-        what = "duplicate" if indices[at] == indices[at + 1] else "unsorted"
-        advice = "sum_duplicates()" if what == "duplicate" else "sort_indices()"
-        raise ValueError(f"{name} has {what} column indices in row {row}; call {name}.{advice} first")
+
+def _out_of_range(shape: tuple[int, int], name: str) -> str:
+    return f"{name} is not valid CSR: indices must lie within 0..{shape[1] - 1}"
 
 
 # ---- data frames --------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ dense, dot, gather, loss_rows, norm, online, online_loss, predict, rowwise, spar
 
 run_chunks = Routine("run", "run", 3)
 shuffle = Routine("rng", "shuffled", 5)
+first_flaw = Routine("structure", "first_flaw", 6)
 linear = {  # passes of linear models, by (is sparse, dtype)
     (False, "float32"): Routine("linear", "dense_float32", 1),
     (False, "float64"): Routine("linear", "dense_float64", 1),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from ..checks import DTYPE_CODES, AnyMatrix, Matrix, SparseMatrix, check_canonical, is_sparse
+from ..checks import DTYPE_CODES, AnyMatrix, Matrix, SparseMatrix, is_sparse
 
 Array = NDArray[Any]
 
@@ -118,9 +118,7 @@ def _check_before_conversion(X: Any) -> None:
 
 def _describe(X: Any) -> AnyMatrix:
     if is_sparse(X):
-        matrix = SparseMatrix.of(_with_kernel_dtype(X))
-        check_canonical(matrix)
-        return matrix
+        return SparseMatrix.of(_with_kernel_dtype(X), canonical=True)
     return Matrix.of(_with_kernel_dtype(X))
 
 
