@@ -1,6 +1,6 @@
 """A fit as scikit-learn's callbacks see it: one task, and below it one for each epoch.
 
-    @with_callbacks
+    @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None):
         tasks = FitTasks(self, max_epochs, X, y, sample_weight)
         for ...:
@@ -10,7 +10,8 @@
                 break
         tasks.end()
 
-The estimator derives from `CallbackSupportMixin`, which has `set_callbacks`. Without callbacks nothing is called.
+The estimator derives from `CallbackSupportMixin`, which has `set_callbacks`; `_fit_context` (or `with_callbacks`) tells
+callbacks when all is over. Without callbacks nothing is called.
 """
 
 from __future__ import annotations
@@ -28,7 +29,6 @@ class FitTasks:
     Parameters
     ----------
     estimator : CallbackSupportMixin
-        Its `fit` is decorated with `sklearn.callback.with_callbacks`.
     max_epochs : int or None
         How many epochs there are at most, if known.
     X, y : array-like

@@ -1,0 +1,205 @@
+"""Passes over the rows until a linear model has converged; several models, one for each class, side by side."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.parallel import Parallel, delayed
+
+from ..linear import Descent
+from ..segments import epoch_keys, shuffle_rows
+
+Array = NDArray[Any]
+
+PASS_NUMBERS = 1 << 22  # of X in a call of the kernel, some 8 ms: how long Ctrl-C waits
+SMALLEST_RATE = 1e-6  # below which an adaptive schedule gives up
+
+
+class Orders:
+    """The rows of each epoch, in pieces that a kernel may read without a pause.
+
+    Parameters
+    ----------
+    rows : ndarray of int64, or None
+        Those to train on; None means all.
+    n_rows : int
+        How many that are.
+    shuffles : bool
+    seed : int
+        Of the permutations.
+    row_size : float
+        Numbers in a row of X.
+    """
+
+    def __init__(self, rows: Array | None, n_rows: int, shuffles: bool, seed: int, row_size: float) -> None:
+        self.rows, self.n_rows, self.seed = rows, n_rows, seed
+        self.shuffles = shuffles and n_rows > 1
+        self.piece = max(1, int(PASS_NUMBERS / max(1.0, row_size)))
+
+    def epoch(self, number: int) -> Iterator[Array | None]:
+        """The pieces of an epoch: row numbers, or None for all rows as they stand."""
+        if self.n_rows <= self.piece and not self.shuffles:
+            yield self.rows
+            return
+        keys, cursor = epoch_keys(self.seed, number) if self.shuffles else None, 0
+        for first in range(0, self.n_rows, self.piece):
+            size = min(self.piece, self.n_rows - first)
+            if keys is None:
+                at = np.arange(first, first + size)
+            else:
+                at = np.empty(size, np.int64)
+                cursor = shuffle_rows(at, self.n_rows, keys, cursor)
+            yield at if self.rows is None else self.rows[at]
+
+
+@dataclass
+class Stopping:
+    """When a fit has converged: `patience` epochs in a row without an improvement by `tol`; never if `tol` is None."""
+
+    tol: float | None
+    patience: int
+    best: float = np.inf
+    n_stale: int = 0
+
+    def stalls(self, objective: float) -> bool:
+        """Take note of an epoch's objective, lower is better; returns whether patience is at an end."""
+        is_stale = self.tol is not None and objective > self.best - self.tol
+        self.n_stale = self.n_stale + 1 if is_stale else 0
+        self.best = min(self.best, objective)
+        return self.n_stale >= self.patience
+
+
+@dataclass
+class Course:
+    """One descent on its way.
+
+    Attributes
+    ----------
+    descent : Descent
+    stopping : Stopping
+    is_adaptive : bool
+        Whether the rate shrinks to a fifth before the course gives up.
+    score : callable, optional
+        From weights and intercept to a number, higher is better, by which to stop in place of the objective.
+    verbose : int
+    """
+
+    descent: Descent
+    stopping: Stopping
+    is_adaptive: bool = False
+    score: Callable[[Array, float], float] | None = None
+    verbose: int = 0
+    n_epochs: int = 0
+    is_done: bool = False
+    started: float = 0.0
+    total: float = 0.0
+    n_seen: int = 0
+
+    @property
+    def tracks(self) -> bool:
+        """Whether the objective is of use."""
+        return bool(self.verbose) or (self.score is None and self.stopping.tol is not None)
+
+    def run(self, order: Array | None, n_rows: int) -> None:
+        """A pass over a piece of the epoch."""
+        if self.descent.status == 0:
+            self.total += self.descent.run(order, self.tracks)
+            self.n_seen += n_rows
+
+    def end_epoch(self) -> None:
+        """See whether it was the last epoch."""
+        objective, self.total = self.total / max(1, self.n_seen), 0.0
+        self.n_epochs, self.n_seen = self.n_epochs + 1, 0
+        if self.descent.status != 0:
+            self.is_done = True
+            return
+        score = None if self.score is None else self.score(self.descent.coef, self.descent.intercept)
+        if self.verbose:
+            self._report(objective, score)
+        if self.stopping.stalls(objective if score is None else -score):
+            self._give_up()
+
+    def _give_up(self) -> None:
+        if self.is_adaptive and self.descent.eta > SMALLEST_RATE:
+            self.descent.eta /= 5.0
+            self.stopping.n_stale = 0
+            return
+        self.is_done = True
+        if self.verbose:
+            print(f"Convergence after {self.n_epochs} epochs took {time.perf_counter() - self.started:.2f} seconds")
+
+    def _report(self, objective: float, score: float | None) -> None:
+        coef = self.descent.coef
+        print(f"-- Epoch {self.n_epochs}")
+        print(
+            f"Norm: {np.linalg.norm(coef):.2f}, NNZs: {np.count_nonzero(coef)}, Bias: {self.descent.intercept:.6f}, "
+            f"T: {self.descent.t - 1:.0f}, Objective: {objective:f}"
+            + ("" if score is None else f", Validation score: {score:f}")
+        )
+        print(f"Total training time: {time.perf_counter() - self.started:.2f} seconds.")
+
+
+def run_epochs(courses: list[Course], orders: Orders, max_epochs: int, n_jobs: int, tasks: Any, solution: Any) -> None:
+    """Run all courses until each is done.
+
+    Parameters
+    ----------
+    n_jobs : int
+        Threads that share the courses of an epoch.
+    tasks : FitTasks, optional
+        Whom to tell about epochs; may stop them.
+    solution : callable
+        Gives callbacks the fitted attributes.
+
+    Raises
+    ------
+    ValueError
+        If a model is no longer finite.
+    """
+    started = time.perf_counter()
+    for course in courses:
+        course.started = started
+    with Team(n_jobs if len(courses) > 1 else 1) as team:
+        for epoch in range(max_epochs):
+            active = [course for course in courses if not course.is_done]
+            if not active:
+                break
+            if tasks is not None:
+                tasks.begin_epoch(solution)
+            for order in orders.epoch(epoch):
+                n_rows = orders.n_rows if order is None else len(order)
+                team.each(Course.run, active, order, n_rows)
+            team.each(Course.end_epoch, active)
+            if any(course.descent.status != 0 for course in active):
+                raise FloatingPointError(epoch + 1)
+            if tasks is not None and tasks.end_epoch(solution):
+                break
+
+
+class Team:
+    """Calls a function for each of several objects, on threads if there is more than one."""
+
+    def __init__(self, n_threads: int) -> None:
+        self._parallel = Parallel(n_jobs=n_threads, require="sharedmem") if n_threads > 1 else None
+
+    def __enter__(self) -> Team:
+        if self._parallel is not None:
+            self._parallel.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if self._parallel is not None:
+            self._parallel.__exit__(*error)
+
+    def each(self, function: Callable[..., None], objects: Iterable[Any], *arguments: Any) -> None:
+        """function(object, *arguments) for each object."""
+        if self._parallel is None:
+            for item in objects:
+                function(item, *arguments)
+        else:
+            self._parallel(delayed(function)(item, *arguments) for item in objects)
