@@ -7,6 +7,7 @@
 """
 
 from pathlib import Path as _Path
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 if not (_Path(__file__).parent / "kernels").is_dir():  # in the repository the kernels lie beside the package
     __path__.append(str(_Path(__file__).parent.parent))
@@ -20,6 +21,9 @@ from .loading import load
 from .losses import loss
 from .network import Network
 from .optimizers import SGD, Adagrad, Adam, AdamW, RMSProp, optimizer
+
+if _TYPE_CHECKING:
+    from .estimators import SGDClassifier, SGDRegressor
 
 __version__ = "0.1.0"
 
@@ -38,6 +42,8 @@ __all__ = [
     "Network",
     "RMSProp",
     "Residual",
+    "SGDClassifier",
+    "SGDRegressor",
     "activation",
     "init",
     "load",
@@ -46,3 +52,17 @@ __all__ = [
     "optimizer",
     "schedules",
 ]
+
+_ESTIMATORS = ("SGDClassifier", "SGDRegressor")  # they import scikit-learn, so only when asked for
+
+
+def __getattr__(name: str) -> object:
+    if name in _ESTIMATORS:
+        from . import estimators
+
+        return getattr(estimators, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,178 @@
+"""mode="minibatch": a linear model as a network of one layer, with an optimizer such as Adam."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import losses
+from ..checks import AnyMatrix
+from ..layers import Dense
+from ..losses import Loss, loss
+from ..network import Network
+from ..optimizers import SGD, Adam, Optimizer
+from .courses import Stopping
+from .inputs import require_finite
+from .linear_scores import Array, Judge
+
+AUTO_BATCH = 200  # rows at most of a batch, as scikit-learn's MLPs have it
+
+
+@loss
+class Perceptron(NamedTuple):
+    """max(-y p, 0), y in {-1, 1}. Rosenblatt 1958."""
+
+    task = "binary"
+    target_low = -1.0
+
+    def value(self, y, p):  # type: ignore[no-untyped-def]
+        return max(-y * p, 0.0)
+
+    def gradient(self, y, p):  # type: ignore[no-untyped-def]
+        m = -y * p
+        return np.where(m >= 0.0, -y, 0.0 * m)
+
+
+@loss
+class EpsilonInsensitive(NamedTuple):
+    """max(|p - y| - epsilon, 0)."""
+
+    epsilon: float = 0.1
+
+    def value(self, y, p):  # type: ignore[no-untyped-def]
+        return max(abs(p - y) - self.epsilon, 0.0)
+
+    def gradient(self, y, p):  # type: ignore[no-untyped-def]
+        r = p - y
+        return np.where(r > self.epsilon, 1.0, np.where(r < -self.epsilon, -1.0, 0.0 * r))
+
+
+@loss
+class SquaredEpsilonInsensitive(NamedTuple):
+    """max(|p - y| - epsilon, 0)^2."""
+
+    epsilon: float = 0.1
+
+    def value(self, y, p):  # type: ignore[no-untyped-def]
+        m = max(abs(p - y) - self.epsilon, 0.0)
+        return m * m
+
+    def gradient(self, y, p):  # type: ignore[no-untyped-def]
+        r = p - y
+        return 2.0 * (max(r - self.epsilon, 0.0) - max(-r - self.epsilon, 0.0))
+
+
+def loss_of(name: str, epsilon: float) -> Loss:
+    """The network's loss by scikit-learn's name."""
+    with_epsilon = {
+        "huber": losses.Huber,
+        "epsilon_insensitive": EpsilonInsensitive,
+        "squared_epsilon_insensitive": SquaredEpsilonInsensitive,
+    }
+    if name in with_epsilon:
+        return with_epsilon[name](epsilon)
+    return Perceptron() if name == "perceptron" else losses.resolve_loss({"log_loss": "bce"}.get(name, name))
+
+
+def targets_of(loss: Loss, masks: list[Array], dtype: Any) -> Array:
+    """What the network learns for classes: their codes, or where it must be numbers a column for each class."""
+    if loss.task == "binary" and (loss.is_margin or len(masks) == 2):
+        codes = np.zeros(len(masks[0]), np.int64)
+        for code, mask in enumerate(masks):
+            codes += code * mask
+        return codes
+    columns = masks[1:] if len(masks) == 2 else masks
+    members = np.stack(columns, axis=1).astype(dtype)
+    return members if loss.task == "binary" else 2.0 * members - 1.0
+
+
+def make_network(estimator: Any, n_outputs: int, seed: int) -> Network:
+    """The network of an estimator that begins with `_weights` and `_biases`.
+
+    A loss that is the mean over outputs takes a smaller penalty, so that each output has the objective of one model.
+    """
+    model_loss = loss_of(estimator.loss, estimator.epsilon)
+    share = 1.0 / n_outputs if model_loss.averages else 1.0
+    optimizer = estimator.solver
+    if not isinstance(optimizer, Optimizer):
+        optimizer = Adam(lr=estimator.eta0) if optimizer == "adam" else SGD(lr=estimator.eta0 / share)
+    l1 = estimator.alpha * estimator._l1_ratio
+    l2 = estimator.alpha - l1 if estimator.penalty is not None else 0.0
+    net = Network(
+        [Dense(n_outputs, bias=estimator.fit_intercept)], loss=model_loss, optimizer=optimizer, l1=l1 * share,
+        l2=l2 * share, seed=seed, dtype=estimator._weights.dtype.name,
+    )  # fmt: skip
+    bias = estimator._biases if estimator.fit_intercept else None
+    net.set_weights([(np.ascontiguousarray(estimator._weights.T), bias)])
+    return net
+
+
+def solution_of(net: Network, intercept: Array) -> tuple[Array, Array]:
+    """Weights (n_outputs, n_features) and intercepts, which stay what they were if there is no bias."""
+    ((W, b),) = net.get_weights()
+    return np.ascontiguousarray(W.T), intercept if b is None else b
+
+
+class Watch:
+    """Tells callbacks about epochs, and stops when the objective or the score of rows held out stalls."""
+
+    def __init__(self, stopping: Stopping, judge: Judge | None, max_epochs: int, tasks: Any, solution: Any) -> None:
+        self.stopping, self.judge, self.max_epochs = stopping, judge, max_epochs
+        self.tasks, self.solution, self.n_epochs = tasks, solution, 0
+
+    def on_epoch_end(self, net: Network, epoch: int, logs: dict[str, float]) -> bool:
+        """Called by `Network.fit`."""
+        self.n_epochs += 1
+        found = self.solution()
+        value = logs["loss"] if self.judge is None else -self.judge(found["coef_"], found["intercept_"])
+        stops = self.stopping.stalls(value)
+        if self.tasks is not None:
+            stops |= self.tasks.end_epoch(self.solution)
+            if not stops and self.n_epochs < self.max_epochs:
+                self.tasks.begin_epoch(self.solution)
+        return stops
+
+
+def train_network(
+    estimator: Any, matrix: AnyMatrix, y: Array, sample_weight: Array | None, train: Array | None,
+    judge: Judge | None, max_epochs: int, tasks: Any, seed: int,
+) -> None:  # fmt: skip
+    """Train `estimator.network_`, and set the fitted attributes from it.
+
+    Parameters
+    ----------
+    estimator : LinearSGD
+    y : ndarray
+        As the network takes it.
+    train : ndarray of int64, optional
+        The rows to train on; the others lose their weight.
+    judge : callable, optional
+        By which to stop in place of the objective.
+    """
+    if train is not None:
+        weights = np.zeros(matrix.n_rows)
+        weights[train] = 1.0 if sample_weight is None else sample_weight[train]
+        sample_weight = weights
+    if estimator.__dict__.get("network_") is None:
+        estimator.network_ = make_network(estimator, len(estimator._weights), seed)
+    net, biases = estimator.network_, estimator._biases
+
+    def solution() -> dict[str, Any]:
+        coef, intercept = solution_of(net, biases)
+        t = estimator.t_ + watch.n_epochs * matrix.n_rows
+        return dict(estimator._shaped({"n_iter_": watch.n_epochs, "t_": t, "coef_": coef, "intercept_": intercept}))
+
+    watch = Watch(estimator._stopping(), judge, max_epochs, tasks, solution)
+    size = min(AUTO_BATCH, matrix.n_rows) if estimator.batch_size == "auto" else estimator.batch_size
+    if tasks is not None:
+        tasks.begin_epoch(solution)
+    try:
+        net.fit(
+            matrix.array, y, epochs=max_epochs, batch_size=size, shuffle=estimator.shuffle, sample_weight=sample_weight,
+            callbacks=watch, n_threads=estimator.n_threads, progress=bool(estimator.verbose),
+        )  # fmt: skip
+    except ValueError:
+        require_finite(estimator, matrix)
+        raise
+    estimator._publish(solution())

@@ -1,0 +1,404 @@
+"""SGDClassifier and SGDRegressor: scikit-learn's linear models, sample by sample, in batches or on all threads."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import _check_partial_fit_first_call
+from sklearn.utils.validation import check_is_fitted
+
+from ..checks import AnyMatrix
+from .classes import class_weights, distinct_labels, memberships, signed
+from .inputs import check_weights, check_X_y, model_dtype
+from .linear_base import LOSSES, SHARED_LOSSES, Array, LinearSGD
+from .linear_network import loss_of, targets_of, train_network
+from .linear_scores import accuracy_judge, classes_judge, probabilities, r2_judge
+
+
+class SGDClassifier(ClassifierMixin, LinearSGD):  # type: ignore[misc]
+    """DOC"""
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **LinearSGD._parameter_constraints,
+        "loss": [StrOptions(set(LOSSES))],
+        "n_jobs": [Integral, None],
+        "class_weight": [StrOptions({"balanced"}), dict, None],
+    }
+
+    def __init__(
+        self,
+        loss="hinge",
+        *,
+        penalty="l2",
+        alpha=0.0001,
+        l1_ratio=0.15,
+        fit_intercept=True,
+        max_iter=1000,
+        tol=1e-3,
+        shuffle=True,
+        verbose=0,
+        epsilon=0.1,
+        n_jobs=None,
+        random_state=None,
+        learning_rate="optimal",
+        eta0=0.01,
+        power_t=0.5,
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=5,
+        class_weight=None,
+        warm_start=False,
+        average=False,
+        mode="online",
+        solver="adam",
+        batch_size="auto",
+        n_threads=None,
+    ):
+        self.loss = loss
+        self.penalty = penalty
+        self.alpha = alpha
+        self.l1_ratio = l1_ratio
+        self.fit_intercept = fit_intercept
+        self.max_iter = max_iter
+        self.tol = tol
+        self.shuffle = shuffle
+        self.verbose = verbose
+        self.epsilon = epsilon
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.learning_rate = learning_rate
+        self.eta0 = eta0
+        self.power_t = power_t
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.class_weight = class_weight
+        self.warm_start = warm_start
+        self.average = average
+        self.mode = mode
+        self.solver = solver
+        self.batch_size = batch_size
+        self.n_threads = n_threads
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, coef_init=None, intercept_init=None, sample_weight=None):
+        """Train from the start, or with `warm_start` from the last solution, until converged.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Any real dtype and strides, or CSR, without a copy; other formats are converted.
+        y : array-like of shape (n_samples,)
+            Labels of any type that can be sorted.
+        coef_init : array-like of shape (n_classes, n_features), or (1, n_features) for two classes, optional
+            The weights to start from.
+        intercept_init : array-like of shape (n_classes,), or (1,) for two classes, optional
+        sample_weight : array-like of shape (n_samples,), optional
+            Multiplies updates, as does `class_weight`.
+
+        Returns
+        -------
+        SGDClassifier
+            self.
+
+        Raises
+        ------
+        ValueError
+            If X, y or a weight is not what it should be, or if the model overflows.
+        """
+        self._check_together()
+        matrix, y = check_X_y(self, X, y, reset=True)
+        if self.warm_start and getattr(self, "coef_", None) is not None:
+            coef_init = self.coef_ if coef_init is None else coef_init
+            intercept_init = self.intercept_ if intercept_init is None else intercept_init
+        self.__dict__.pop("classes_", None)
+        _check_partial_fit_first_call(self, distinct_labels(y))
+        weights = check_weights(sample_weight, matrix, allow_all_zero=self.early_stopping)
+        self._prepare(matrix, coef_init, intercept_init)
+        self._train(matrix, y, weights, self.max_iter, self._tasks(matrix, y, weights))
+        self._warn()
+        return self
+
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
+        """One pass over the rows, from where the last call stopped.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+        classes : array-like of shape (n_classes,)
+            All labels there will be; needed in the first call only.
+        sample_weight : array-like of shape (n_samples,), optional
+
+        Returns
+        -------
+        SGDClassifier
+            self.
+        """
+        is_first = "classes_" not in self.__dict__
+        if is_first:
+            self._validate_params()
+            self._check_together(for_partial_fit=True)
+            if self.class_weight == "balanced":
+                raise ValueError(
+                    "class_weight 'balanced' is not supported for partial_fit. In order to use 'balanced' weights, "
+                    "use compute_class_weight('balanced', classes=classes, y=y) on a sample of y that is large enough, "
+                    "and give the weights as a dict to class_weight."
+                )
+        matrix, y = check_X_y(self, X, y, reset=is_first)
+        if is_first or classes is not None:
+            _check_partial_fit_first_call(self, classes)
+        weights = check_weights(sample_weight, matrix)
+        if getattr(self, "coef_", None) is None:
+            self._prepare(matrix, None, None)
+        else:
+            self._recall()
+        self._train(matrix, y, weights, 1, None)
+        return self
+
+    def _prepare(self, matrix: AnyMatrix, coef_init: Any, intercept_init: Any) -> None:
+        """Begin anew."""
+        self.__dict__.pop("network_", None)
+        k = len(self.classes_)
+        if k < 2:
+            raise ValueError(f"The number of classes has to be greater than one; got {k} class")
+        self._initial(1 if k == 2 else k, matrix.n_columns, model_dtype(matrix), coef_init, intercept_init)
+        self.t_ = 1.0
+
+    def _train(self, matrix: AnyMatrix, y: Array, weights: Array | None, max_epochs: int, tasks: Any) -> None:
+        """One model for two classes; otherwise one for each, against the others."""
+        masks = memberships(y, self.classes_)
+        factors = class_weights(self.class_weight, self.classes_, masks)
+        train, held_out = self._split(y, weights)
+        if self.mode == "minibatch":
+            codes = np.stack(masks).argmax(axis=0)
+            judge = self._judge(classes_judge, matrix, codes, weights, held_out)
+            if self.class_weight is not None:
+                weights = factors[codes] if weights is None else factors[codes] * weights
+            y = targets_of(loss_of(self.loss, self.epsilon), masks, self._weights.dtype)
+            train_network(self, matrix, y, weights, train, judge, max_epochs, tasks, self._seed())
+        else:
+            is_binary = len(masks) == 2
+            pairs = [tuple(factors)] if is_binary else [(1.0, factor) for factor in factors]
+            masks = masks[1:] if is_binary else masks
+            low = 0.0 if self.loss == "log_loss" else -1.0
+            targets = [signed(mask, low, self._weights.dtype) for mask in masks]
+            descents = self._descents(matrix, targets, weights, pairs)
+            judges = [self._judge(accuracy_judge, matrix, mask, weights, held_out) for mask in masks]
+            self._run(matrix, list(map(self._course, descents, judges)), train, max_epochs, tasks)
+        if tasks is not None:
+            tasks.end()
+
+    def decision_function(self, X):
+        """Signed distances to the hyperplanes, in units of 1 / |w|.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) for two classes, else (n_samples, n_classes)
+            Positive where `classes_[1]`, or the column's class, is predicted.
+        """
+        check_is_fitted(self)
+        scores = self._scores(X)
+        return scores.ravel() if scores.shape[1] == 1 else scores
+
+    def predict(self, X):
+        """The label of each row, ndarray of shape (n_samples,)."""
+        scores = self.decision_function(X)
+        codes = (scores > 0).astype(np.intp) if scores.ndim == 1 else scores.argmax(axis=1)
+        return self.classes_[codes]
+
+    def _has_probabilities(self) -> bool:
+        if self.loss not in ("log_loss", "modified_huber"):
+            raise AttributeError(f"probability estimates are not available for loss={self.loss!r}")
+        return True
+
+    @available_if(_has_probabilities)
+    def predict_proba(self, X):
+        """Probabilities, for loss "log_loss" and "modified_huber" only.
+
+        The logistic function of the score, or (clip(score, -1, 1) + 1) / 2; those of several classes are divided by
+        their sum. Zadrozny and Elkan 2002; Zhang 2004.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+        """
+        return probabilities(self.decision_function(X), self.loss)
+
+    @available_if(_has_probabilities)
+    def predict_log_proba(self, X):
+        """The logarithm of `predict_proba`; minus infinity where modified Huber gives 0."""
+        return np.log(self.predict_proba(X))
+
+
+class SGDRegressor(RegressorMixin, LinearSGD):  # type: ignore[misc]
+    """DOC"""
+
+    n_jobs = None  # there is one model
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **LinearSGD._parameter_constraints,
+        "loss": [StrOptions(set(SHARED_LOSSES))],
+    }
+
+    def __init__(
+        self,
+        loss="squared_error",
+        *,
+        penalty="l2",
+        alpha=0.0001,
+        l1_ratio=0.15,
+        fit_intercept=True,
+        max_iter=1000,
+        tol=1e-3,
+        shuffle=True,
+        verbose=0,
+        epsilon=0.1,
+        random_state=None,
+        learning_rate="invscaling",
+        eta0=0.01,
+        power_t=0.25,
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=5,
+        warm_start=False,
+        average=False,
+        mode="online",
+        solver="adam",
+        batch_size="auto",
+        n_threads=None,
+    ):
+        self.loss = loss
+        self.penalty = penalty
+        self.alpha = alpha
+        self.l1_ratio = l1_ratio
+        self.fit_intercept = fit_intercept
+        self.max_iter = max_iter
+        self.tol = tol
+        self.shuffle = shuffle
+        self.verbose = verbose
+        self.epsilon = epsilon
+        self.random_state = random_state
+        self.learning_rate = learning_rate
+        self.eta0 = eta0
+        self.power_t = power_t
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.warm_start = warm_start
+        self.average = average
+        self.mode = mode
+        self.solver = solver
+        self.batch_size = batch_size
+        self.n_threads = n_threads
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, coef_init=None, intercept_init=None, sample_weight=None):
+        """Train from the start, or with `warm_start` from the last solution, until converged.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Any real dtype and strides, or CSR, without a copy; other formats are converted.
+        y : array-like of shape (n_samples,)
+        coef_init : array-like of shape (n_features,), optional
+            The weights to start from.
+        intercept_init : array-like of shape (1,), optional
+        sample_weight : array-like of shape (n_samples,), optional
+            Multiplies updates.
+
+        Returns
+        -------
+        SGDRegressor
+            self.
+
+        Raises
+        ------
+        ValueError
+            If X, y or a weight is not what it should be, or if the model overflows.
+        """
+        self._check_together()
+        matrix, y = check_X_y(self, X, y, reset=True, y_numeric=True)
+        if self.warm_start and getattr(self, "coef_", None) is not None:
+            coef_init = self.coef_ if coef_init is None else coef_init
+            intercept_init = self.intercept_ if intercept_init is None else intercept_init
+        weights = check_weights(sample_weight, matrix)
+        self._prepare(matrix, coef_init, intercept_init)
+        self._train(matrix, y, weights, self.max_iter, self._tasks(matrix, y, weights))
+        self._warn()
+        return self
+
+    def partial_fit(self, X, y, sample_weight=None):
+        """One pass over the rows, from where the last call stopped.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+        sample_weight : array-like of shape (n_samples,), optional
+
+        Returns
+        -------
+        SGDRegressor
+            self.
+        """
+        is_first = self.__dict__.get("coef_") is None
+        if is_first:
+            self._validate_params()
+            self._check_together(for_partial_fit=True)
+        matrix, y = check_X_y(self, X, y, reset=is_first, y_numeric=True)
+        weights = check_weights(sample_weight, matrix)
+        if is_first:
+            self._prepare(matrix, None, None)
+        else:
+            self._recall()
+        self._train(matrix, y, weights, 1, None)
+        return self
+
+    def _prepare(self, matrix: AnyMatrix, coef_init: Any, intercept_init: Any) -> None:
+        """Begin anew."""
+        self.__dict__.pop("network_", None)
+        self._initial(1, matrix.n_columns, model_dtype(matrix), coef_init, intercept_init)
+        self.t_ = 1.0
+
+    def _train(self, matrix: AnyMatrix, y: Array, weights: Array | None, max_epochs: int, tasks: Any) -> None:
+        train, held_out = self._split(y, weights)
+        judge = self._judge(r2_judge, matrix, y, weights, held_out)
+        if self.mode == "minibatch":
+            train_network(self, matrix, y, weights, train, judge, max_epochs, tasks, self._seed())
+        else:
+            (descent,) = self._descents(matrix, [y], weights, [(1.0, 1.0)])
+            self._run(matrix, [self._course(descent, judge)], train, max_epochs, tasks)
+        if tasks is not None:
+            tasks.end()
+
+    def _shaped(self, found: dict[str, Any]) -> dict[str, Any]:
+        """One model: its weights are 1-D."""
+        return {**found, "coef_": found["coef_"].ravel()}
+
+    def predict(self, X):
+        """X @ coef_ + intercept_.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+        """
+        check_is_fitted(self)
+        return self._scores(X).ravel()
