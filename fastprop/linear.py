@@ -6,7 +6,7 @@ For each row x with target y, in this order:
     c = -eta dloss/dz * weight                           clipped; passive-aggressive schedules: from the loss and |x|^2
     w = max(0, 1 - eta alpha (1 - l1_ratio)) w + c x
     b = b + c intercept_decay
-    w truncated towards 0 by alpha l1_ratio eta          Tsuruoka, Tsujii and Ananiadou 2009: what is owed since it was last seen
+    w truncated towards 0 by alpha l1_ratio eta          all that is owed since it was last seen: Tsuruoka et al. 2009
 
 which is what scikit-learn's SGD computes, to rounding. A dense row is one pass over w for the dot and one for the
 update; a CSR row costs its non-zeros only (w is kept as a scalar times a vector, l1 and the average are lazy).
@@ -22,8 +22,9 @@ from numpy.typing import DTypeLike, NDArray
 
 from .checks import DTYPE_CODES, AnyMatrix, SparseMatrix
 from .kernels import records
-from .kernels.catalogue import inverse_scaling, linear, sum_losses
+from .kernels.catalogue import inverse_scaling, linear, linear_hogwild, sum_losses
 from .plan import aligned
+from .threads import pool
 
 OK, NON_FINITE = records.OK, records.NON_FINITE  # Descent.status
 
@@ -49,6 +50,8 @@ SCHEDULES = {
 
 BLOCK_ROWS = 8192  # rows of a call: their margins, targets and rates stay in L2
 CALL_NUMBERS = 1 << 22  # numbers of X that a call reads: at 1 to 3 ns each, Ctrl-C waits some 10 ms
+SHARED_ROWS = 65536  # the same on several threads: waking them takes 20 to 50 us
+LEAST_LOG_SCALE = 5.0  # the scale of a call on several threads is at least exp(-5)
 PAD = 16  # numbers behind an array that kernels take in whole registers
 LINE, MAX_LINES, SPARSE_AHEAD = 64, 8, 16
 AHEAD_BYTES = 4096  # of rows that are prefetched; with rows of 112 bytes, 24 rows
@@ -157,6 +160,9 @@ class Descent:
         record["t"], record["intercept"], record["average_intercept"] = t, intercept, average_intercept
         record["scale"] = record["b"] = 1.0
         self._pass = linear[matrix.is_sparse, self.dtype]
+        if n_threads > 1:
+            check_hogwild(matrix, l1, average)
+            self._point("shared", aligned((1 + n_threads) * records.SHARED, "float64"))
         self._set_data(y, sample_weight)
         self._set_model(coef, average_coef, average)
 
@@ -179,8 +185,11 @@ class Descent:
         else:
             mean = matrix.n_columns
             record["ahead"] = max(1, min(24, AHEAD_BYTES // (mean * abs(matrix.column_stride) + 1)))
-        self._point("row", aligned(length + PAD, self.dtype))
-        self._block = max(1, min(BLOCK_ROWS, CALL_NUMBERS // mean, matrix.n_rows))
+        length = -(-(length + PAD) // PAD) * PAD
+        self._point("row", aligned(length * self._n_threads, self.dtype))
+        record["row_bytes"] = length * itemsize
+        rows = BLOCK_ROWS if self._n_threads == 1 else SHARED_ROWS
+        self._block = max(1, min(rows, CALL_NUMBERS // mean, matrix.n_rows))
         for name in ("rates", "margins", "targets"):
             self._arrays[name] = np.zeros(self._block + PAD)
         record["rates"] = self._arrays["rates"].ctypes.data
@@ -234,22 +243,29 @@ class Descent:
             record[name] = self._arrays[name].ctypes.data if tracks else 0
         record["counts_penalty"], record["penalty_sum"] = counts_penalty, 0.0
         total, self.status = 0.0, OK
-        for first in range(0, n, self._block):
-            last = min(n, first + self._block)
+        first = 0
+        while first < n and self.status == OK:
+            last = min(n, first + self._block_size())
             record["first"], record["last"] = first, last
             self._tabulate(last - first)
-            self.status = self._pass(address)
+            self.status = self._pass(address) if self._n_threads == 1 else self._run_shared(last - first)
             if tracks:
                 sum_losses(address)
                 total += float(record["loss_sum"])
-            if self.status != OK:
-                break
-        else:
-            if not (np.isfinite(self._arrays["w"]).all() and math.isfinite(self.intercept)):
-                self.status = NON_FINITE
+            first = last
+        if not (np.isfinite(self._arrays["w"]).all() and math.isfinite(self.intercept)):
+            self.status = NON_FINITE
         if not tracks:
             return math.nan
         return total + float(record["penalty_sum"]) if counts_penalty else total
+
+    def _block_size(self) -> int:
+        """Rows of the next call. On several threads the scale, a product of rates, may not get too small in a call."""
+        if self._n_threads == 1 or self._record["l2"] == 0.0:
+            return self._block
+        self._tabulate(1)
+        shrinking = float(self._record["l2"] * self._arrays["rates"][0])
+        return max(1, min(self._block, int(LEAST_LOG_SCALE / shrinking)))
 
     def _tabulate(self, n: int) -> None:
         """Write the rates of the next n rows."""
@@ -261,6 +277,29 @@ class Descent:
             np.divide(1.0 / alpha, np.arange(n) + (start + self.t - 1.0), out=rates[:n])
         else:
             rates[:n] = self.eta
+
+    def _run_shared(self, n: int) -> int:
+        """The next n rows on all threads; returns the status. The penalty is taken for linear in between."""
+        record, w, shared = self._record, self._arrays["w"], self._arrays["shared"]
+        before = self._penalty()
+        w *= w.dtype.type(record["scale"])
+        shared[:] = 0.0
+        scales = np.ones(n + 1)
+        np.cumprod(np.maximum(1.0 - record["l2"] * self._arrays["rates"][:n], 0.0), out=scales[1:])
+        self._point("scales", scales)
+        pool.run(self._address, self._n_threads, lambda: None, linear_hogwild[self.dtype].function)
+        record["scale"], record["done"] = scales[-1], record["last"]
+        record["intercept"] += shared[records.SHARED :: records.SHARED].sum()
+        record["t"] += n
+        record["penalty_sum"] += 0.5 * n * (before + self._penalty())
+        return int(shared[records.SHARED + 1 :: records.SHARED].max())
+
+    def _penalty(self) -> float:
+        """l2 |w|^2 / 2."""
+        if not self._record["counts_penalty"] or self._record["l2"] == 0.0:
+            return 0.0
+        w = self._arrays["w"]
+        return 0.5 * float(self._record["l2"]) * float(self._record["scale"]) ** 2 * float(w @ w)
 
     @property
     def coef(self) -> NDArray[Any]:
@@ -300,3 +339,11 @@ def penalty_parts(penalty: str | None, alpha: float, l1_ratio: float) -> tuple[f
     """The factors of |w|_1 and of |w|^2 / 2."""
     ratio = {"l1": 1.0, "l2": 0.0, "elasticnet": l1_ratio}.get(penalty or "")
     return (0.0, 0.0) if ratio is None else (alpha * ratio, alpha * (1.0 - ratio))
+
+
+def check_hogwild(matrix: AnyMatrix, l1: float, average: int) -> None:
+    """What several threads cannot do at once."""
+    if not matrix.is_sparse:
+        raise ValueError("several threads train a linear model on sparse rows only: on dense ones they gain nothing")
+    if l1 > 0 or average > 0:
+        raise ValueError("several threads train a linear model with penalty 'l2' or None and without average")

@@ -97,7 +97,7 @@ class Worker:
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self._job = 0, 0
+        self._job: tuple[Callable[..., object], int, int] = run_chunks, 0, 0
         self._n_ordered = self._n_done = 0
         self._stops = False
         self._wake, self._done = Bell(), Bell()
@@ -108,14 +108,14 @@ class Worker:
         while not self._stops:
             self._wake.wait()
             if self._n_done < self._n_ordered:
-                address, n_workers = self._job
-                run_chunks(address, self.number, n_workers)
+                routine, address, n_workers = self._job
+                routine(address, self.number, n_workers)
                 self._n_done += 1
                 self._done.ring()
 
-    def start(self, address: int, n_workers: int) -> None:
+    def start(self, address: int, n_workers: int, routine: Callable[..., object] | None = None) -> None:
         """Wake the thread for a job; it must have done the last one."""
-        self._job = address, n_workers
+        self._job = routine or run_chunks, address, n_workers
         self._n_ordered += 1
         self._wake.ring()
 
@@ -140,8 +140,16 @@ class Pool:
         self._forking: int | None = None  # the thread that holds the lock for a fork
         self._workers: list[Worker] = []
 
-    def run(self, address: int, n_workers: int, abort: Callable[[], None]) -> int:
+    def run(
+        self,
+        address: int,
+        n_workers: int,
+        abort: Callable[[], None],
+        routine: Callable[..., object] | None = None,
+    ) -> int:
         """Run a job on `n_workers` threads, this one included; returns how many it were.
+
+        A job is a call routine(address, worker, n_workers) on each of them, of `run_chunks` by default.
 
         A pool that is busy with another job leaves this one to the calling thread alone. `abort` calls off workers that
         wait for this thread, should an exception keep it from joining them.
@@ -151,22 +159,22 @@ class Pool:
             if n_workers > 1:  # in one call, behind which a signal finds that the lock is held
                 held.extend(map(self._lock.acquire, (False,)))
             if True in held:
-                self._run(address, n_workers, abort)
+                self._run(address, n_workers, abort, routine or run_chunks)
                 return n_workers
         finally:
             if True in held:
                 self._lock.release()
-        run_chunks(address, 0, 1)
+        (routine or run_chunks)(address, 0, 1)
         return 1
 
-    def _run(self, address: int, n_workers: int, abort: Callable[[], None]) -> None:
+    def _run(self, address: int, n_workers: int, abort: Callable[[], None], routine: Callable[..., object]) -> None:
         while len(self._workers) < n_workers - 1:
             self._workers.append(Worker(len(self._workers) + 1))
         workers = self._workers[: n_workers - 1]
         try:
             for worker in workers:
-                worker.start(address, n_workers)
-            run_chunks(address, 0, n_workers)
+                worker.start(address, n_workers, routine)
+            routine(address, 0, n_workers)
         finally:
             self._finish(workers, abort)
 

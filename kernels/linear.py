@@ -79,7 +79,7 @@ def truncated(spec, w, paid, k, owed):
 
 @forced
 def update_register(spec, d, w, average, paid, k, x, change, shrink, mu, share, owed):
-    """One register of the update; returns what was there. Writes w, and the average and what is paid if there are any."""
+    """One register of the update; returns what was there. Writes w, average and paid, the latter if there are any."""
     old = load(w, k)
     new = fma(change, x, shrink * old)
     if d.average_w != 0:

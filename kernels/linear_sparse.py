@@ -4,8 +4,8 @@
     average   (average_w + a w) / b
 
 What a step adds to w[i], a times it is taken from average_w[i]; then the average moves towards the weights by the two
-numbers a and b only (Bottou 2012, Stochastic gradient descent tricks). l1 is caught up when a feature is seen. Where the
-scale gets too small it goes into w, a and b into average_w.
+numbers a and b only (Bottou 2012, Stochastic gradient descent tricks). l1 is caught up when a feature is seen. Where
+the scale gets too small it goes into w, a and b into average_w.
 
 |w|^2 and |w|_1 follow the changes of the row's weights, and are summed anew in each call.
 """
@@ -20,8 +20,8 @@ from .jit import forced, inner
 from .linear import squares
 from .linear_step import (
     change_of,
+    columns_at,
     keep_margin,
-    narrow_index_pointer,
     number,
     prefetch_lines,
     row_number,
@@ -29,12 +29,11 @@ from .linear_step import (
     specification,
     weight_of,
 )
-from .records import NON_FINITE, OK, PA1, RATES
+from .records import NON_FINITE, OK, PA1, RATES, SHARED
 from .simd import (
     double_pointer,
     fma,
     hsum,
-    index_pointer,
     itemsize_of,
     lanes_of,
     load,
@@ -43,34 +42,36 @@ from .simd import (
     splat,
     store,
 )
-from .sparse import CODE_INT32, item_size, read_index
-from .sync import flush_denormals, restore_mode
+from .sparse import item_size, read_index
+from .sync import atomic_add, flush_denormals, restore_mode
 
-HEAR = 16  # rows after which a thread asks for the others' changes of the intercept
+HEAR = 16  # rows after which a thread hears of the others' changes of the intercept
 
 float32_spec, float64_spec = specification(types.float32), specification(types.float64)
 
 
 @forced
-def product_of(spec, x, columns, w, n):
+def product_of(spec, x, columns, step, w, n):
     """w x over the n entries of a row, in four sums."""
     s = t = u = v = number(spec, 0.0)
     k = 0
     while k + 4 <= n:
-        s, t = s + x[k] * w[columns[k]], t + x[k + 1] * w[columns[k + 1]]
-        u, v = u + x[k + 2] * w[columns[k + 2]], v + x[k + 3] * w[columns[k + 3]]
+        s = s + x[k] * w[columns[k * step]]
+        t = t + x[k + 1] * w[columns[(k + 1) * step]]
+        u = u + x[k + 2] * w[columns[(k + 2) * step]]
+        v = v + x[k + 3] * w[columns[(k + 3) * step]]
         k += 4
     while k < n:
-        s = s + x[k] * w[columns[k]]
+        s = s + x[k] * w[columns[k * step]]
         k += 1
     return float((s + t) + (u + v))
 
 
 @forced
-def scatter(x, columns, w, n, change):
+def scatter(x, columns, step, w, n, change):
     """w[columns] += change x."""
     for k in range(n):
-        w[columns[k]] += change * x[k]
+        w[columns[k * step]] += change * x[k]
 
 
 @forced
@@ -84,7 +85,7 @@ def shrunk(spec, w, owed, paid):
 
 
 @forced
-def scatter_all(spec, d, x, columns, n, change, owed):
+def scatter_all(spec, d, x, columns, step, n, change, owed):
     """`scatter` with the average and l1, in units of the scale; returns how |w|^2 and |w|_1 changed, in these units.
 
     scikit-learn, whose averages these are, does not take l1's part of a change from average_w.
@@ -93,7 +94,7 @@ def scatter_all(spec, d, x, columns, n, change, owed):
     a, scale, square, absolute = number(spec, d.a), number(spec, d.scale), 0.0, 0.0
     owed = number(spec, owed / d.scale)
     for k in range(n):
-        i = columns[k]
+        i = columns[k * step]
         old = w[i]
         new = old + change * x[k]
         if d.average_w != 0:
@@ -145,14 +146,23 @@ def fetch(spec, d, source, k, last):
 
 
 @forced
-def values_at(spec, d, source, start, n):
-    """The address of entries start.. in the model's dtype; n others are cast into the room of a row."""
+def values_at(spec, source, start, n, room):
+    """The address of entries start.. in the model's dtype; n of another are cast into the room for a row."""
     size = item_size(source.code)
     place = source.address + start * size
     if source.code == (0 if itemsize_of(spec) == 4 else 1) or n == 0:
         return place
-    cast_row(spec, source.code, place, size, n, pointer(spec, d.row))
-    return d.row
+    cast_row(spec, source.code, place, size, n, pointer(spec, room))
+    return room
+
+
+@forced
+def row_of(spec, source, row, room):
+    """The number of a row's entries, their values and their columns."""
+    start = read_index(source.indptr, source.indptr_code, row)
+    n = read_index(source.indptr, source.indptr_code, row + 1) - start
+    columns = columns_at(source.indices + start * item_size(source.indices_code))
+    return n, pointer(spec, values_at(spec, source, start, n, room)), columns
 
 
 @forced
@@ -162,10 +172,10 @@ def descend_sparse(spec, address):
     source, smallest = source_at(d.source, 0), smallest_scale(spec)
     w, y = pointer(spec, d.w), pointer(spec, d.y)
     rates = double_pointer(d.rates)
-    first, last, size = d.first, d.last, item_size(source.indices_code)
+    first, last, step = d.first, d.last, item_size(source.indices_code) // 4
     loss, e, schedule, l1, l2 = d.loss, d.parameter, d.schedule, d.l1, d.l2
     asks_square = d.counts_penalty != 0 or schedule != RATES
-    is_short, is_plain = source.indices_code == CODE_INT32, d.average_w == 0 and d.paid == 0
+    is_plain = d.average_w == 0 and d.paid == 0
     t, intercept, scale, square_norm, absolute_norm = d.t, d.intercept, d.scale, 0.0, 0.0
     if d.counts_penalty:
         square_norm, absolute_norm = norms(spec, w, d.n_features)
@@ -174,11 +184,8 @@ def descend_sparse(spec, address):
     while k < last:
         fetch(spec, d, source, k, last)
         row = row_number(d.rows, k)
-        start = read_index(source.indptr, source.indptr_code, row)
-        n = read_index(source.indptr, source.indptr_code, row + 1) - start
-        x = pointer(spec, values_at(spec, d, source, start, n))
-        short, long = narrow_index_pointer(source.indices + start * size), index_pointer(source.indices + start * size)
-        product = scale * (product_of(spec, x, short, w, n) if is_short else product_of(spec, x, long, w, n))
+        n, x, columns = row_of(spec, source, row, d.row)
+        product = scale * product_of(spec, x, columns, step, w, n)
         z, target = product + intercept, float(y[row])
         if z - z != 0.0:
             status = NON_FINITE
@@ -203,18 +210,12 @@ def descend_sparse(spec, address):
         absolute_norm *= shrink
         if is_plain:
             if change != 0.0:
-                if is_short:
-                    scatter(x, short, w, n, by)
-                else:
-                    scatter(x, long, w, n, by)
+                scatter(x, columns, step, w, n, by)
                 square_norm += change * (2.0 * shrink * product + change * square)
         else:
             d.scale = scale
             d.owed += l1 * eta
-            if is_short:
-                more, most = scatter_all(spec, d, x, short, n, by, d.owed)
-            else:
-                more, most = scatter_all(spec, d, x, long, n, by, d.owed)
+            more, most = scatter_all(spec, d, x, columns, step, n, by, d.owed)
             square_norm += scale * scale * more
             absolute_norm += scale * most
             if d.average_w != 0 and t >= d.average_from:
@@ -225,6 +226,45 @@ def descend_sparse(spec, address):
         t += 1.0
     d.t, d.intercept, d.scale, d.done = t, intercept, scale, k
     d.penalty_sum += penalty_sum
+    return status
+
+
+@forced
+def hogwild(spec, address, worker, n_workers):
+    """The rows of one of several workers, who change the same weights without locks; returns the status.
+
+    Who is done with `HEAR` rows takes the next ones, writes its change of the intercept and reads those of the others.
+    The scale follows from the row's number, so that nobody has to tell it.
+    """
+    d = descent_at(address, 0)
+    source, w, y = source_at(d.source, 0), pointer(spec, d.w), pointer(spec, d.y)
+    rates, scales, shared = double_pointer(d.rates), double_pointer(d.scales), double_pointer(d.shared)
+    step, room, mine = item_size(source.indices_code) // 4, d.row + worker * d.row_bytes, (worker + 1) * SHARED
+    loss, e, schedule, n_rows, own, status = d.loss, d.parameter, d.schedule, d.last - d.first, 0.0, OK
+    start = atomic_add(d.shared, HEAR)
+    while start < n_rows and status == OK:
+        intercept, shared[mine] = d.intercept, own
+        for i in range(n_workers):
+            intercept += shared[(i + 1) * SHARED]
+        for i in range(start, min(start + HEAR, n_rows)):
+            fetch(spec, d, source, d.first + i + HEAR * (n_workers - 1), d.last)
+            row = row_number(d.rows, d.first + i)
+            n, x, columns = row_of(spec, source, row, room)
+            z, target = scales[i] * product_of(spec, x, columns, step, w, n) + intercept, float(y[row])
+            if z - z != 0.0:
+                status = NON_FINITE
+                break
+            keep_margin(d, i, z, target)
+            square = float(squares(spec, x, n)) if schedule != RATES else 0.0
+            if schedule == PA1 and square == 0.0:
+                continue
+            change = change_of(loss, e, schedule, rates[i], weight_of(d, row, target), z, target, square)
+            if change != 0.0:
+                scatter(x, columns, step, w, n, number(spec, change / scales[i + 1]))
+            own += change * d.intercept_rate
+            intercept += change * d.intercept_rate
+        start = atomic_add(d.shared, HEAR)
+    shared[mine], shared[mine + 1] = own, status
     return status
 
 
@@ -240,5 +280,21 @@ def sparse_float64(address):
     """`descend_sparse` of a float64 model."""
     mode = flush_denormals()
     status = descend_sparse(float64_spec(), address)
+    restore_mode(mode)
+    return status
+
+
+def hogwild_float32(address, worker, n_workers):
+    """`hogwild` of a float32 model."""
+    mode = flush_denormals()
+    status = hogwild(float32_spec(), address, worker, n_workers)
+    restore_mode(mode)
+    return status
+
+
+def hogwild_float64(address, worker, n_workers):
+    """`hogwild` of a float64 model."""
+    mode = flush_denormals()
+    status = hogwild(float64_spec(), address, worker, n_workers)
     restore_mode(mode)
     return status

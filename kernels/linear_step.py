@@ -2,9 +2,9 @@
 
     w = shrink w + change x
 
-One formula for dense and CSR rows, for every loss, schedule and penalty. Losses are chosen by a code, not by a type: the
-branch goes the same way for every row, and one compiled pass serves them all. `m` is the margin's shortfall and `r` the
-residual z - y; `e` is the threshold or the epsilon of the loss.
+One formula for dense and CSR rows, for every loss, schedule and penalty. Losses are chosen by a code, not by a type:
+the branch goes the same way for every row, and one compiled pass serves them all. `m` is what the margin lacks, `r` the
+residual z - y, `e` the threshold or the epsilon of the loss.
 """
 
 from __future__ import annotations
@@ -41,8 +41,13 @@ def number(typingctx, spec, x):
 
 
 @intrinsic
-def narrow_index_pointer(typingctx, address):
-    """The pointer to int32 numbers at an integer address."""
+def columns_at(typingctx, address):
+    """The pointer to the int32 at an integer address.
+
+    One loop reads columns of int32 and of int64: of the latter every second number, the low half (there are fewer than
+    2^31 features; all of Numba's machines but s390x have it first).
+    """
+
     def codegen(context, builder, sig, args):
         return builder.inttoptr(args[0], I32.as_pointer())
 
