@@ -29,7 +29,7 @@ from .linear_step import (
     specification,
     weight_of,
 )
-from .records import NON_FINITE, OK, PA1, RATES, SHARED
+from .records import DESCENT, NON_FINITE, OK, PA1, RATES
 from .simd import (
     double_pointer,
     fma,
@@ -43,9 +43,9 @@ from .simd import (
     store,
 )
 from .sparse import item_size, read_index
-from .sync import atomic_add, flush_denormals, restore_mode
+from .sync import flush_denormals, restore_mode
 
-HEAR = 16  # rows after which a thread hears of the others' changes of the intercept
+DESCENT_BYTES = DESCENT.itemsize
 
 float32_spec, float64_spec = specification(types.float32), specification(types.float64)
 
@@ -230,71 +230,20 @@ def descend_sparse(spec, address):
 
 
 @forced
-def hogwild(spec, address, worker, n_workers):
-    """The rows of one of several workers, who change the same weights without locks; returns the status.
-
-    Who is done with `HEAR` rows takes the next ones, writes its change of the intercept and reads those of the others.
-    The scale follows from the row's number, so that nobody has to tell it.
-    """
-    d = descent_at(address, 0)
-    source, w, y = source_at(d.source, 0), pointer(spec, d.w), pointer(spec, d.y)
-    rates, scales, shared = double_pointer(d.rates), double_pointer(d.scales), double_pointer(d.shared)
-    step, room, mine = item_size(source.indices_code) // 4, d.row + worker * d.row_bytes, (worker + 1) * SHARED
-    loss, e, schedule, n_rows, own, status = d.loss, d.parameter, d.schedule, d.last - d.first, 0.0, OK
-    start = atomic_add(d.shared, HEAR)
-    while start < n_rows and status == OK:
-        intercept, shared[mine] = d.intercept, own
-        for i in range(n_workers):
-            intercept += shared[(i + 1) * SHARED]
-        for i in range(start, min(start + HEAR, n_rows)):
-            fetch(spec, d, source, d.first + i + HEAR * (n_workers - 1), d.last)
-            row = row_number(d.rows, d.first + i)
-            n, x, columns = row_of(spec, source, row, room)
-            z, target = scales[i] * product_of(spec, x, columns, step, w, n) + intercept, float(y[row])
-            if z - z != 0.0:
-                status = NON_FINITE
-                break
-            keep_margin(d, i, z, target)
-            square = float(squares(spec, x, n)) if schedule != RATES else 0.0
-            if schedule == PA1 and square == 0.0:
-                continue
-            change = change_of(loss, e, schedule, rates[i], weight_of(d, row, target), z, target, square)
-            if change != 0.0:
-                scatter(x, columns, step, w, n, number(spec, change / scales[i + 1]))
-            own += change * d.intercept_rate
-            intercept += change * d.intercept_rate
-        start = atomic_add(d.shared, HEAR)
-    shared[mine], shared[mine + 1] = own, status
-    return status
-
-
-def sparse_float32(address):
-    """`descend_sparse` of a float32 model."""
-    mode = flush_denormals()
-    status = descend_sparse(float32_spec(), address)
+def descend_copies(spec, address, worker, n_workers):
+    """The descents of one of several workers: every n_workers-th of those at `address`; returns the worst status."""
+    mode, status = flush_denormals(), OK
+    for i in range(worker, descent_at(address, 0).n_copies, n_workers):
+        status = max(status, descend_sparse(spec, address + i * DESCENT_BYTES))
     restore_mode(mode)
     return status
 
 
-def sparse_float64(address):
-    """`descend_sparse` of a float64 model."""
-    mode = flush_denormals()
-    status = descend_sparse(float64_spec(), address)
-    restore_mode(mode)
-    return status
+def sparse_float32(address, worker, n_workers):
+    """`descend_copies` of a float32 model."""
+    return descend_copies(float32_spec(), address, worker, n_workers)
 
 
-def hogwild_float32(address, worker, n_workers):
-    """`hogwild` of a float32 model."""
-    mode = flush_denormals()
-    status = hogwild(float32_spec(), address, worker, n_workers)
-    restore_mode(mode)
-    return status
-
-
-def hogwild_float64(address, worker, n_workers):
-    """`hogwild` of a float64 model."""
-    mode = flush_denormals()
-    status = hogwild(float64_spec(), address, worker, n_workers)
-    restore_mode(mode)
-    return status
+def sparse_float64(address, worker, n_workers):
+    """`descend_copies` of a float64 model."""
+    return descend_copies(float64_spec(), address, worker, n_workers)

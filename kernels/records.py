@@ -133,8 +133,7 @@ DESCENT = record(
     w="i8",  # weights, aligned, with zeros behind them; CSR: in units of `scale`
     average_w="i8",  # their average, 0 where there is none; CSR: see `linear_sparse`
     paid="i8",  # l1 that each weight has had so far (Tsuruoka's q), 0 without l1
-    row="i8",  # room for a row in the dtype of the model, with zeros behind it; one for each thread
-    row_bytes="i8",  # from one of them to the next
+    row="i8",  # room for a row in the dtype of the model, with zeros behind it
     ahead="i8",  # how many rows further on are prefetched
     data_lines="i8",  # CSR: cache lines of values and of columns that are prefetched of each row
     index_lines="i8",
@@ -165,13 +164,11 @@ DESCENT = record(
     square_norm="f8",  # CSR: of w in units of `scale`
     absolute_norm="f8",
     loss_sum="f8",
-    scales="i8",  # CSR on several threads: the scale before each row of this call and after the last, float64
-    shared="i8",  # a cache line with the number of rows that were taken, one a thread: change of the intercept, status
+    n_copies="i8",  # records that follow each other, for models that are trained side by side
 )
 
 OK, BAD_INPUT, DIVERGED = 0, 1, 2  # JOB.status
 NON_FINITE = 1  # status of a DESCENT
-SHARED = 8  # DESCENT.shared: float64 numbers of a thread, a cache line
 RATES, PA1, PA2 = 0, 1, 2  # DESCENT.schedule
 (HINGE, LOG, MODIFIED_HUBER, SQUARED_HINGE, SQUARED_ERROR, HUBER, EPSILON_INSENSITIVE,
  SQUARED_EPSILON_INSENSITIVE) = range(8)  # DESCENT.loss  # fmt: skip
