@@ -102,8 +102,7 @@ class Descent:
     n_threads : int
         More than 1, for CSR without l1 and without `average`: each thread trains a copy of the model on its share of
         some thousand rows, then all go on from the mean of the copies (Zinkevich et al. 2010). The result depends on
-        the number of threads. One vector of weights that all change without locks (Hogwild) travels between the cores:
-        with 38 of 47,236 features a row, two threads took 2 to 3 times as long as one.
+        the number of threads.
 
     Attributes
     ----------
@@ -189,7 +188,7 @@ class Descent:
         self._point("row", aligned(length + PAD, self.dtype))
         self._block = max(1, min(BLOCK_ROWS, CALL_NUMBERS // mean, matrix.n_rows))
         if self._n_threads > 1:  # the mean of the copies takes time in proportion to the features
-            self._block = self._n_threads * max(self._block, matrix.n_columns // mean)
+            self._block = self._n_threads * max(2 * self._block, matrix.n_columns // mean)
         for name in ("rates", "margins", "targets"):
             self._arrays[name] = np.zeros(self._block + PAD)
         record["rates"] = self._arrays["rates"].ctypes.data
@@ -307,7 +306,8 @@ class Descent:
         factors = (copies["scale"] / self._n_threads).astype(w.dtype)
         w *= factors[0]
         for (other, _), factor in zip(self._copies[1:], factors[1:], strict=True):
-            w += other * factor
+            other *= factor  # in place: it is written anew before it is used
+            w += other
         record = self._record
         record["scale"], record["t"], record["intercept"] = 1.0, t, copies["intercept"].mean()
         record["penalty_sum"] = copies["penalty_sum"].sum()

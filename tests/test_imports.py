@@ -28,7 +28,7 @@ FLOORS = [
     {"segments", "engines"},
     {"failures"},
     {"engine"},
-    {"pace", "progress"},
+    {"pace", "progress", "linear"},
     {"threads"},
     {"programs"},
     {"workspace"},
