@@ -235,7 +235,7 @@ def descend_like(estimator, X, y, n_epochs, **more):
     return descent
 
 
-def assert_same_model(descent, fitted, tolerance=1e-8):
+def assert_same_model(descent, fitted, tolerance=1e-6):  # large first steps magnify rounding
     averages = descent.average_coef is not None
     coef = descent.average_coef if averages else descent.coef
     intercept = descent.average_intercept if averages else descent.intercept
