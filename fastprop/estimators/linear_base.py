@@ -30,13 +30,27 @@ Array = NDArray[Any]
 
 SPARSE_INTERCEPT_DECAY = 0.01  # scikit-learn's: the intercept of sparse rows learns slower, since all rows have it
 MAX_SEED = np.iinfo(np.int32).max
-SHARED_LOSSES = ("squared_error", "huber", "epsilon_insensitive", "squared_epsilon_insensitive")
-LOSSES = ("hinge", "log_loss", "modified_huber", "squared_hinge", "perceptron", *SHARED_LOSSES)
+# By scikit-learn's name: ours, and the threshold or the default of epsilon, if there is one.
+REGRESSION_LOSSES: dict[str, tuple[Any, ...]] = {
+    "squared_error": ("squared_error",),
+    "huber": ("huber", 0.1),
+    "epsilon_insensitive": ("epsilon_insensitive", 0.1),
+    "squared_epsilon_insensitive": ("squared_epsilon_insensitive", 0.1),
+}
+CLASS_LOSSES: dict[str, tuple[Any, ...]] = {
+    "hinge": ("hinge", 1.0),
+    "perceptron": ("hinge", 0.0),
+    "squared_hinge": ("squared_hinge", 1.0),
+    "log_loss": ("log_loss",),
+    "modified_huber": ("modified_huber",),
+    **REGRESSION_LOSSES,
+}
 
 
 class LinearSGD(SparseCoefMixin, CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
     """Base of the linear estimators. A subclass has `fit`, `partial_fit` and scikit-learn's parameters."""
 
+    loss_functions: ClassVar[dict[str, tuple[Any, ...]]]
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "penalty": [StrOptions({"l2", "l1", "elasticnet"}), None],
         "alpha": [Interval(Real, 0, None, closed="left")],
@@ -124,13 +138,12 @@ class LinearSGD(SparseCoefMixin, CallbackSupportMixin, BaseEstimator):  # type: 
             if not matrix.is_sparse:
                 raise ValueError("mode='hogwild' is for sparse X; give a CSR matrix, or use mode='online'")
             n_threads = self.n_threads or limit()[0]
-        thresholds = {"hinge": 1.0, "squared_hinge": 1.0, "perceptron": 0.0}
+        loss, *threshold = self.loss_functions[self.loss]
+        parameter = self.epsilon if self.loss in REGRESSION_LOSSES else threshold[0] if threshold else 0.0
         averages = self._averages or [(None, 0.0)] * len(targets)
         return [
             Descent(
-                matrix, y, sample_weight, dtype=self._weights.dtype,
-                loss="hinge" if self.loss == "perceptron" else self.loss,
-                parameter=thresholds.get(self.loss, self.epsilon),
+                matrix, y, sample_weight, dtype=self._weights.dtype, loss=loss, parameter=parameter,
                 penalty=self.penalty, alpha=self.alpha, l1_ratio=self.l1_ratio or 0.0,
                 learning_rate=self.learning_rate, eta0=self.eta0, power_t=self.power_t,
                 fit_intercept=self.fit_intercept, intercept_decay=SPARSE_INTERCEPT_DECAY if matrix.is_sparse else 1.0,

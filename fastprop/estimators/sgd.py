@@ -15,17 +15,25 @@ from sklearn.utils.validation import check_is_fitted
 from ..checks import AnyMatrix
 from .classes import class_weights, distinct_labels, memberships, signed
 from .inputs import check_weights, check_X_y, model_dtype
-from .linear_base import LOSSES, SHARED_LOSSES, Array, LinearSGD
+from .linear_base import CLASS_LOSSES, REGRESSION_LOSSES, Array, LinearSGD
 from .linear_network import loss_of, targets_of, train_network
 from .linear_scores import accuracy_judge, classes_judge, probabilities, r2_judge
+
+BALANCED_IN_PARTS = (
+    "class_weight 'balanced' is not supported for partial_fit. In order to use 'balanced' weights, use "
+    "compute_class_weight('balanced', classes=classes, y=y). In place of y you can use a large enough sample of the "
+    "full training set target to properly estimate the class frequency distributions. Pass the resulting weights as "
+    "the class_weight parameter."
+)
 
 
 class SGDClassifier(ClassifierMixin, LinearSGD):  # type: ignore[misc]
     """DOC"""
 
+    loss_functions = CLASS_LOSSES
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **LinearSGD._parameter_constraints,
-        "loss": [StrOptions(set(LOSSES))],
+        "loss": [StrOptions(set(CLASS_LOSSES))],
         "n_jobs": [Integral, None],
         "class_weight": [StrOptions({"balanced"}), dict, None],
     }
@@ -145,11 +153,7 @@ class SGDClassifier(ClassifierMixin, LinearSGD):  # type: ignore[misc]
             self._validate_params()
             self._check_together(for_partial_fit=True)
             if self.class_weight == "balanced":
-                raise ValueError(
-                    "class_weight 'balanced' is not supported for partial_fit. In order to use 'balanced' weights, "
-                    "use compute_class_weight('balanced', classes=classes, y=y) on a sample of y that is large enough, "
-                    "and give the weights as a dict to class_weight."
-                )
+                raise ValueError(BALANCED_IN_PARTS)
         matrix, y = check_X_y(self, X, y, reset=is_first)
         if is_first or classes is not None:
             _check_partial_fit_first_call(self, classes)
@@ -247,11 +251,11 @@ class SGDClassifier(ClassifierMixin, LinearSGD):  # type: ignore[misc]
 class SGDRegressor(RegressorMixin, LinearSGD):  # type: ignore[misc]
     """DOC"""
 
+    loss_functions = REGRESSION_LOSSES
     n_jobs = None  # there is one model
-
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **LinearSGD._parameter_constraints,
-        "loss": [StrOptions(set(SHARED_LOSSES))],
+        "loss": [StrOptions(set(REGRESSION_LOSSES))],
     }
 
     def __init__(
