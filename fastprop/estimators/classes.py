@@ -9,28 +9,21 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-COUNTED = 1 << 16  # labels that lie closer together are counted: 3 ms for a million, where sorting takes 20
+FEW = 1000  # that are sorted faster than counted
+COUNTED = 1 << 16  # integers that lie closer together are counted: 5 ms for a million, where sorting takes 20
 
 
 def distinct_labels(y: Array) -> Array:
     """The sorted labels in y, as `np.unique` gives them."""
-    whole = _whole_numbers(y)
-    if whole is None:
-        distinct: Array = np.unique(y)
-        return distinct
-    low = whole.min()
-    return (np.flatnonzero(np.bincount(whole - low)) + low).astype(y.dtype)
-
-
-def _whole_numbers(y: Array) -> NDArray[np.int64] | None:
-    """y as integers, where it is that and they can be counted."""
-    if y.dtype.kind not in "biuf" or len(y) < 1000:
-        return None
-    low, high = y.min(), y.max()
-    if float(high) - float(low) >= COUNTED or max(abs(float(low)), abs(float(high))) >= 2.0**53:
-        return None
-    whole = y.astype(np.int64)
-    return whole if y.dtype.kind != "f" or np.array_equal(whole, y) else None
+    if y.dtype.kind in "biuf":
+        low, high = y.min(), y.max()
+        n_two = np.count_nonzero(y == low) + (np.count_nonzero(y == high) if low != high else 0)
+        if n_two == len(y):  # two labels, or one
+            return np.array([low, high] if low != high else [low], y.dtype)
+        if y.dtype.kind in "iu" and len(y) > FEW and int(high) - int(low) < COUNTED:
+            return (np.flatnonzero(np.bincount(y.astype(np.int64) - int(low))) + int(low)).astype(y.dtype)
+    distinct: Array = np.unique(y)
+    return distinct
 
 
 def memberships(y: Array, classes: Array) -> list[NDArray[np.bool_]]:

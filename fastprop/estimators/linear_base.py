@@ -186,15 +186,13 @@ class LinearSGD(SparseCoefMixin, CallbackSupportMixin, BaseEstimator):  # type: 
         descents = [course.descent for course in courses]
         n_iter = max(course.n_epochs for course in courses)
         t = self.t_ + n_iter * n_rows
-        weights = np.stack([d.coef for d in descents])
-        biases = np.array([d.intercept for d in descents], weights.dtype)
+        weights, biases = _stacked([(d.coef, d.intercept) for d in descents])
         found = {"n_iter_": n_iter, "t_": t, "coef_": weights, "intercept_": biases, "_averages": None}
         if self.average:
             averages = [(d.average_coef, d.average_intercept) for d in descents]
             found |= {"_weights": weights, "_biases": biases, "_averages": averages}
             if self.average <= t - 1:
-                found["coef_"] = np.stack([coef for coef, _ in averages])
-                found["intercept_"] = np.array([intercept for _, intercept in averages], weights.dtype)
+                found["coef_"], found["intercept_"] = _stacked(averages)
         return self._shaped(found)
 
     def _shaped(self, found: dict[str, Any]) -> dict[str, Any]:
@@ -272,6 +270,12 @@ class LinearSGD(SparseCoefMixin, CallbackSupportMixin, BaseEstimator):  # type: 
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def _stacked(models: list[tuple[Any, float]]) -> tuple[Array, Array]:
+    """Weights (n_models, n_features) and intercepts (n_models,) of one dtype."""
+    weights = models[0][0][None] if len(models) == 1 else np.stack([coef for coef, _ in models])
+    return weights, np.array([intercept for _, intercept in models], weights.dtype)
 
 
 def _dense(coef: Any) -> Array:
