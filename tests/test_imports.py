@@ -20,7 +20,7 @@ FLOORS = [
     {"demo", "doctor", "tabular"},
     {"prepare", "tables", "plot"},
     {"warmup", "__init__"},
-    {"loading"},
+    {"loading", "estimators"},
     {"network"},
     {"models", "summary", "validation", "undo"},
     {"trainer"},
@@ -31,7 +31,7 @@ FLOORS = [
     {"pace", "progress", "linear"},
     {"threads"},
     {"programs"},
-    {"workspace"},
+    {"workspace", "linear"},
     {"plan"},
     {"targets", "labels", "callbacks", "files"},
     {"layers", "losses", "optimizers"},
@@ -73,12 +73,14 @@ def imports(path):
 def inner(path, prefix, folder):
     """The modules of its own package that a file imports; a name that is no module comes from `__init__`."""
     names = {name.removeprefix(prefix).split(".")[0] for name in imports(path) if name.startswith(prefix)}
-    modules = {module.stem for module in folder.glob("*.py")} | {"kernels"}
+    modules = {module.stem for module in folder.glob("*.py")} | {"kernels", "estimators"}
     return {name if name in modules else "__init__" for name in names}
 
 
 PACKAGE, KERNELS = folders()
+ESTIMATORS = PACKAGE / "estimators"
 GRAPH = {path.stem: inner(path, ".", PACKAGE) | inner(path, "fastprop.", PACKAGE) for path in PACKAGE.glob("*.py")}
+GRAPH["estimators"] = set().union(*(inner(path, "..", PACKAGE) for path in ESTIMATORS.glob("*.py")))
 
 
 def test_every_module_has_a_floor():
@@ -93,7 +95,8 @@ def test_imports_run_downwards(module):
 
 def test_no_import_runs_in_circles():
     kernels = {path.stem: inner(path, ".", KERNELS) for path in KERNELS.glob("*.py")}
-    for graph in (GRAPH, kernels):
+    estimators = {path.stem: inner(path, ".", ESTIMATORS) - {"__init__"} for path in ESTIMATORS.glob("*.py")}
+    for graph in (GRAPH, kernels, estimators):
         assert list(graphlib.TopologicalSorter(graph).static_order())
 
 
