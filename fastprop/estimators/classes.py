@@ -55,7 +55,8 @@ def class_weights(class_weight: Any, classes: Array, masks: list[NDArray[np.bool
         return np.ones(len(classes))
     if isinstance(class_weight, str):
         counts = np.array([np.count_nonzero(mask) for mask in masks])
-        return len(masks[0]) / (len(classes) * np.maximum(counts, 1))
+        balanced: Array = len(masks[0]) / (len(classes) * np.maximum(counts, 1))
+        return balanced
     from sklearn.utils import compute_class_weight
 
     weights: Array = compute_class_weight(class_weight, classes=classes, y=classes)

@@ -17,7 +17,7 @@ from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
 from sklearn.utils import assert_all_finite, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from ..checks import AnyMatrix, is_sparse
+from ..checks import AnyMatrix, SparseMatrix, is_sparse
 from ..linear import Descent
 from ..optimizers import Optimizer
 from ..threads import limit
@@ -162,10 +162,13 @@ class LinearSGD(SparseCoefMixin, CallbackSupportMixin, BaseEstimator):  # type: 
         """Run courses from `_descents`, and publish what they found."""
         n_rows = matrix.n_rows if rows is None else len(rows)
         seed = self._seed() if self.shuffle and n_rows > 1 else 0
-        row_size = matrix.n_stored / matrix.n_rows if matrix.is_sparse else matrix.n_columns
+        row_size = matrix.n_stored / n_rows if isinstance(matrix, SparseMatrix) else float(matrix.n_columns)
         orders = Orders(rows, n_rows, self.shuffle, seed, row_size)
         n_jobs = effective_n_jobs(self.n_jobs) if len(courses) > 1 else 1
-        solution = lambda: self._solution(courses, matrix.n_rows)  # noqa: E731
+
+        def solution() -> dict[str, Any]:
+            return self._solution(courses, matrix.n_rows)
+
         try:
             run_epochs(courses, orders, max_epochs, n_jobs, tasks, solution)
         except FloatingPointError as error:

@@ -23,8 +23,8 @@ AUTO_BATCH = 200  # rows at most of a batch, as scikit-learn's MLPs have it
 class Perceptron(NamedTuple):
     """max(-y p, 0), y in {-1, 1}. Rosenblatt 1958."""
 
-    task = "binary"
-    target_low = -1.0
+    task = "binary"  # type: ignore[misc]
+    target_low = -1.0  # type: ignore[misc]
 
     def value(self, y, p):  # type: ignore[no-untyped-def]
         return max(-y * p, 0.0)
@@ -65,14 +65,16 @@ class SquaredEpsilonInsensitive(NamedTuple):
 
 def loss_of(name: str, epsilon: float) -> Loss:
     """The network's loss by scikit-learn's name."""
-    with_epsilon = {
-        "huber": losses.Huber,
+    own: dict[str, Any] = {
+        "perceptron": Perceptron,
         "epsilon_insensitive": EpsilonInsensitive,
         "squared_epsilon_insensitive": SquaredEpsilonInsensitive,
+        "huber": losses.Huber,
     }
-    if name in with_epsilon:
-        return with_epsilon[name](epsilon)
-    return Perceptron() if name == "perceptron" else losses.resolve_loss({"log_loss": "bce"}.get(name, name))
+    if name in own:
+        made: Loss = own[name]() if name == "perceptron" else own[name](epsilon)
+        return made
+    return losses.resolve_loss({"log_loss": "bce"}.get(name, name))
 
 
 def targets_of(loss: Loss, masks: list[Array], dtype: Any) -> Array:

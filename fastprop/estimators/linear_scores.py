@@ -26,7 +26,8 @@ def linear_scores(X: Any, coef: Any, intercept: Any) -> Array:
         scores: Array = safe_sparse_dot(X, coef.T, dense_output=True) + intercept
         return scores
     step = max(1, BLOCK // X.shape[1])
-    return np.concatenate([X[i : i + step] @ coef.T for i in range(0, len(X), step)]) + intercept
+    blocks: Array = np.concatenate([X[i : i + step] @ coef.T for i in range(0, len(X), step)])
+    return blocks + np.asarray(intercept)
 
 
 def probabilities(scores: Array, loss: str) -> Array:

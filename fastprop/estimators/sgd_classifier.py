@@ -1,4 +1,4 @@
-"""SGDClassifier and SGDRegressor: scikit-learn's linear models, sample by sample, in batches or on all threads."""
+"""SGDClassifier: scikit-learn's linear classifiers, sample by sample, in batches or on all threads."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
+from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call
 from sklearn.utils.validation import check_is_fitted
 
 from ..checks import AnyMatrix
+from ..optimizers import Optimizer
 from .classes import class_weights, distinct_labels, memberships, signed
 from .inputs import check_weights, check_X_y, model_dtype
-from .linear_base import CLASS_LOSSES, REGRESSION_LOSSES, Array, LinearSGD
+from .linear_base import CLASS_LOSSES, Array, LinearSGD
 from .linear_network import loss_of, targets_of, train_network
-from .linear_scores import accuracy_judge, classes_judge, probabilities, r2_judge
+from .linear_scores import accuracy_judge, classes_judge, probabilities
 
 BALANCED_IN_PARTS = (
     "class_weight 'balanced' is not supported for partial_fit. In order to use 'balanced' weights, use "
@@ -28,7 +29,80 @@ BALANCED_IN_PARTS = (
 
 
 class SGDClassifier(ClassifierMixin, LinearSGD):  # type: ignore[misc]
-    """DOC"""
+    """Linear classifiers trained by stochastic gradient descent: SVM, logistic regression and others.
+
+    What scikit-learn's class of this name computes, to rounding: with `shuffle=False` the same weights. Several classes
+    are trained one against the others. Rows need similar scales: standardise them.
+
+    Parameters
+    ----------
+    loss : str, default "hinge"
+        "hinge" is a linear SVM, "log_loss" logistic regression; "modified_huber", "squared_hinge", "perceptron"; and
+        "squared_error", "huber", "epsilon_insensitive", "squared_epsilon_insensitive" on targets -1 and 1.
+    penalty : {"l2", "l1", "elasticnet"} or None, default "l2"
+    alpha : float >= 0, default 1e-4
+        The objective is the mean loss + alpha (l1_ratio |w|_1 + (1 - l1_ratio) |w|^2 / 2). Also sets the rate of
+        "optimal".
+    l1_ratio : float in [0, 1] or None, default 0.15
+        For "elasticnet".
+    fit_intercept : bool, default True
+    max_iter : int, default 1000
+        Epochs at most.
+    tol : float or None, default 1e-3
+        Stop when the objective has not improved by `tol` for `n_iter_no_change` epochs; None goes on to `max_iter`.
+    shuffle : bool, default True
+        Another order of rows in each epoch.
+    verbose : int, default 0
+        Report each epoch.
+    epsilon : float >= 0, default 0.1
+        Of "huber" and the losses insensitive to epsilon.
+    n_jobs : int, optional
+        Threads that share the classes, if they are more than two.
+    random_state : int, RandomState or None, default None
+        Orders of rows, and which are held out.
+    learning_rate : str, default "optimal"
+        "constant": eta0; "optimal": 1 / (alpha (t0 + t)); "invscaling": eta0 / t^power_t; "adaptive": eta0, a fifth of
+        it whenever training would stop, down to 1e-6; "pa1", "pa2": passive-aggressive steps of aggressiveness eta0,
+        for loss "hinge". In mode "minibatch" the optimizer decides.
+    eta0 : float > 0, default 0.01
+    power_t : float, default 0.5
+    early_stopping : bool, default False
+        Stop by the accuracy on rows held out instead of the objective.
+    validation_fraction : float in (0, 1), default 0.1
+    n_iter_no_change : int, default 5
+    class_weight : dict, "balanced" or None, default None
+        Multiplies updates.
+    warm_start : bool, default False
+        `fit` starts from the last solution.
+    average : bool or int, default False
+        Publish the mean of the weights after all updates, or from update number `average` on.
+    mode : {"online", "minibatch", "hogwild"}, default "online"
+        "online" updates after each row. "minibatch" trains a `Network` of one layer in batches, with `solver`.
+        "hogwild" updates after each row on all threads at once without locks (Recht et al. 2011): for sparse X with
+        penalty "l2" or None; the result differs from run to run, whatever `random_state` is.
+    solver : {"adam", "sgd"} or optimizer of fastprop, default "adam"
+        For mode "minibatch". By name its rate is `eta0`.
+    batch_size : int or "auto", default "auto"
+        For mode "minibatch"; "auto" is min(200, n_samples).
+    n_threads : int, optional
+        For modes "hogwild" and "minibatch"; by default as many as there are.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
+        float32 for float32 X, else float64.
+    intercept_ : ndarray of shape (1,) or (n_classes,)
+    classes_ : ndarray of shape (n_classes,)
+    n_iter_ : int
+        Epochs until it stopped; of several classes the most.
+    t_ : float
+        1 + n_iter_ * n_samples.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features,)
+        If X is a frame with such names.
+    network_ : Network
+        In mode "minibatch".
+    """
 
     loss_functions = CLASS_LOSSES
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -40,33 +114,33 @@ class SGDClassifier(ClassifierMixin, LinearSGD):  # type: ignore[misc]
 
     def __init__(
         self,
-        loss="hinge",
+        loss: str = "hinge",
         *,
-        penalty="l2",
-        alpha=0.0001,
-        l1_ratio=0.15,
-        fit_intercept=True,
-        max_iter=1000,
-        tol=1e-3,
-        shuffle=True,
-        verbose=0,
-        epsilon=0.1,
-        n_jobs=None,
-        random_state=None,
-        learning_rate="optimal",
-        eta0=0.01,
-        power_t=0.5,
-        early_stopping=False,
-        validation_fraction=0.1,
-        n_iter_no_change=5,
-        class_weight=None,
-        warm_start=False,
-        average=False,
-        mode="online",
-        solver="adam",
-        batch_size="auto",
-        n_threads=None,
-    ):
+        penalty: str | None = "l2",
+        alpha: float = 0.0001,
+        l1_ratio: float | None = 0.15,
+        fit_intercept: bool = True,
+        max_iter: int = 1000,
+        tol: float | None = 1e-3,
+        shuffle: bool = True,
+        verbose: int = 0,
+        epsilon: float = 0.1,
+        n_jobs: int | None = None,
+        random_state: Any = None,
+        learning_rate: str = "optimal",
+        eta0: float = 0.01,
+        power_t: float = 0.5,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 5,
+        class_weight: Any = None,
+        warm_start: bool = False,
+        average: bool | int = False,
+        mode: str = "online",
+        solver: str | Optimizer = "adam",
+        batch_size: str | int = "auto",
+        n_threads: int | None = None,
+    ) -> None:
         self.loss = loss
         self.penalty = penalty
         self.alpha = alpha
@@ -94,7 +168,9 @@ class SGDClassifier(ClassifierMixin, LinearSGD):  # type: ignore[misc]
         self.n_threads = n_threads
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, coef_init=None, intercept_init=None, sample_weight=None):
+    def fit(
+        self, X: Any, y: Any, coef_init: Any = None, intercept_init: Any = None, sample_weight: Any = None
+    ) -> SGDClassifier:
         """Train from the start, or with `warm_start` from the last solution, until converged.
 
         Parameters
@@ -132,7 +208,7 @@ class SGDClassifier(ClassifierMixin, LinearSGD):  # type: ignore[misc]
         self._warn()
         return self
 
-    def partial_fit(self, X, y, classes=None, sample_weight=None):
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> SGDClassifier:
         """One pass over the rows, from where the last call stopped.
 
         Parameters
@@ -198,7 +274,7 @@ class SGDClassifier(ClassifierMixin, LinearSGD):  # type: ignore[misc]
         if tasks is not None:
             tasks.end()
 
-    def decision_function(self, X):
+    def decision_function(self, X: Any) -> Array:
         """Signed distances to the hyperplanes, in units of 1 / |w|.
 
         Parameters
@@ -214,7 +290,7 @@ class SGDClassifier(ClassifierMixin, LinearSGD):  # type: ignore[misc]
         scores = self._scores(X)
         return scores.ravel() if scores.shape[1] == 1 else scores
 
-    def predict(self, X):
+    def predict(self, X: Any) -> Array:
         """The label of each row, ndarray of shape (n_samples,)."""
         scores = self.decision_function(X)
         codes = (scores > 0).astype(np.intp) if scores.ndim == 1 else scores.argmax(axis=1)
@@ -226,7 +302,7 @@ class SGDClassifier(ClassifierMixin, LinearSGD):  # type: ignore[misc]
         return True
 
     @available_if(_has_probabilities)
-    def predict_proba(self, X):
+    def predict_proba(self, X: Any) -> Array:
         """Probabilities, for loss "log_loss" and "modified_huber" only.
 
         The logistic function of the score, or (clip(score, -1, 1) + 1) / 2; those of several classes are divided by
@@ -243,166 +319,6 @@ class SGDClassifier(ClassifierMixin, LinearSGD):  # type: ignore[misc]
         return probabilities(self.decision_function(X), self.loss)
 
     @available_if(_has_probabilities)
-    def predict_log_proba(self, X):
+    def predict_log_proba(self, X: Any) -> Array:
         """The logarithm of `predict_proba`; minus infinity where modified Huber gives 0."""
         return np.log(self.predict_proba(X))
-
-
-class SGDRegressor(RegressorMixin, LinearSGD):  # type: ignore[misc]
-    """DOC"""
-
-    loss_functions = REGRESSION_LOSSES
-    n_jobs = None  # there is one model
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **LinearSGD._parameter_constraints,
-        "loss": [StrOptions(set(REGRESSION_LOSSES))],
-    }
-
-    def __init__(
-        self,
-        loss="squared_error",
-        *,
-        penalty="l2",
-        alpha=0.0001,
-        l1_ratio=0.15,
-        fit_intercept=True,
-        max_iter=1000,
-        tol=1e-3,
-        shuffle=True,
-        verbose=0,
-        epsilon=0.1,
-        random_state=None,
-        learning_rate="invscaling",
-        eta0=0.01,
-        power_t=0.25,
-        early_stopping=False,
-        validation_fraction=0.1,
-        n_iter_no_change=5,
-        warm_start=False,
-        average=False,
-        mode="online",
-        solver="adam",
-        batch_size="auto",
-        n_threads=None,
-    ):
-        self.loss = loss
-        self.penalty = penalty
-        self.alpha = alpha
-        self.l1_ratio = l1_ratio
-        self.fit_intercept = fit_intercept
-        self.max_iter = max_iter
-        self.tol = tol
-        self.shuffle = shuffle
-        self.verbose = verbose
-        self.epsilon = epsilon
-        self.random_state = random_state
-        self.learning_rate = learning_rate
-        self.eta0 = eta0
-        self.power_t = power_t
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.warm_start = warm_start
-        self.average = average
-        self.mode = mode
-        self.solver = solver
-        self.batch_size = batch_size
-        self.n_threads = n_threads
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, coef_init=None, intercept_init=None, sample_weight=None):
-        """Train from the start, or with `warm_start` from the last solution, until converged.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Any real dtype and strides, or CSR, without a copy; other formats are converted.
-        y : array-like of shape (n_samples,)
-        coef_init : array-like of shape (n_features,), optional
-            The weights to start from.
-        intercept_init : array-like of shape (1,), optional
-        sample_weight : array-like of shape (n_samples,), optional
-            Multiplies updates.
-
-        Returns
-        -------
-        SGDRegressor
-            self.
-
-        Raises
-        ------
-        ValueError
-            If X, y or a weight is not what it should be, or if the model overflows.
-        """
-        self._check_together()
-        matrix, y = check_X_y(self, X, y, reset=True, y_numeric=True)
-        if self.warm_start and getattr(self, "coef_", None) is not None:
-            coef_init = self.coef_ if coef_init is None else coef_init
-            intercept_init = self.intercept_ if intercept_init is None else intercept_init
-        weights = check_weights(sample_weight, matrix)
-        self._prepare(matrix, coef_init, intercept_init)
-        self._train(matrix, y, weights, self.max_iter, self._tasks(matrix, y, weights))
-        self._warn()
-        return self
-
-    def partial_fit(self, X, y, sample_weight=None):
-        """One pass over the rows, from where the last call stopped.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-        y : array-like of shape (n_samples,)
-        sample_weight : array-like of shape (n_samples,), optional
-
-        Returns
-        -------
-        SGDRegressor
-            self.
-        """
-        is_first = self.__dict__.get("coef_") is None
-        if is_first:
-            self._validate_params()
-            self._check_together(for_partial_fit=True)
-        matrix, y = check_X_y(self, X, y, reset=is_first, y_numeric=True)
-        weights = check_weights(sample_weight, matrix)
-        if is_first:
-            self._prepare(matrix, None, None)
-        else:
-            self._recall()
-        self._train(matrix, y, weights, 1, None)
-        return self
-
-    def _prepare(self, matrix: AnyMatrix, coef_init: Any, intercept_init: Any) -> None:
-        """Begin anew."""
-        self.__dict__.pop("network_", None)
-        self._initial(1, matrix.n_columns, model_dtype(matrix), coef_init, intercept_init)
-        self.t_ = 1.0
-
-    def _train(self, matrix: AnyMatrix, y: Array, weights: Array | None, max_epochs: int, tasks: Any) -> None:
-        train, held_out = self._split(y, weights)
-        judge = self._judge(r2_judge, matrix, y, weights, held_out)
-        if self.mode == "minibatch":
-            train_network(self, matrix, y, weights, train, judge, max_epochs, tasks, self._seed())
-        else:
-            (descent,) = self._descents(matrix, [y], weights, [(1.0, 1.0)])
-            self._run(matrix, [self._course(descent, judge)], train, max_epochs, tasks)
-        if tasks is not None:
-            tasks.end()
-
-    def _shaped(self, found: dict[str, Any]) -> dict[str, Any]:
-        """One model: its weights are 1-D."""
-        return {**found, "coef_": found["coef_"].ravel()}
-
-    def predict(self, X):
-        """X @ coef_ + intercept_.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-        """
-        check_is_fitted(self)
-        return self._scores(X).ravel()
