@@ -27,7 +27,8 @@ def linear_scores(X: Any, coef: Any, intercept: Any) -> Array:
         return scores
     step = max(1, BLOCK // X.shape[1])
     blocks: Array = np.concatenate([X[i : i + step] @ coef.T for i in range(0, len(X), step)])
-    return blocks + np.asarray(intercept)
+    blocks += intercept
+    return blocks
 
 
 def probabilities(scores: Array, loss: str) -> Array:

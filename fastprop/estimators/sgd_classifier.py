@@ -167,7 +167,7 @@ class SGDClassifier(ClassifierMixin, LinearSGD):  # type: ignore[misc]
         self.batch_size = batch_size
         self.n_threads = n_threads
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def fit(
         self, X: Any, y: Any, coef_init: Any = None, intercept_init: Any = None, sample_weight: Any = None
     ) -> SGDClassifier:
@@ -294,14 +294,15 @@ class SGDClassifier(ClassifierMixin, LinearSGD):  # type: ignore[misc]
         """The label of each row, ndarray of shape (n_samples,)."""
         scores = self.decision_function(X)
         codes = (scores > 0).astype(np.intp) if scores.ndim == 1 else scores.argmax(axis=1)
-        return self.classes_[codes]
+        labels: Array = self.classes_[codes]
+        return labels
 
     def _has_probabilities(self) -> bool:
         if self.loss not in ("log_loss", "modified_huber"):
             raise AttributeError(f"probability estimates are not available for loss={self.loss!r}")
         return True
 
-    @available_if(_has_probabilities)
+    @available_if(_has_probabilities)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any) -> Array:
         """Probabilities, for loss "log_loss" and "modified_huber" only.
 
@@ -318,7 +319,8 @@ class SGDClassifier(ClassifierMixin, LinearSGD):  # type: ignore[misc]
         """
         return probabilities(self.decision_function(X), self.loss)
 
-    @available_if(_has_probabilities)
+    @available_if(_has_probabilities)  # type: ignore[untyped-decorator]
     def predict_log_proba(self, X: Any) -> Array:
         """The logarithm of `predict_proba`; minus infinity where modified Huber gives 0."""
-        return np.log(self.predict_proba(X))
+        with np.errstate(divide="ignore"):
+            return np.asarray(np.log(self.predict_proba(X)))

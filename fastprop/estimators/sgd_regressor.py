@@ -143,7 +143,7 @@ class SGDRegressor(RegressorMixin, LinearSGD):  # type: ignore[misc]
         self.batch_size = batch_size
         self.n_threads = n_threads
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def fit(
         self, X: Any, y: Any, coef_init: Any = None, intercept_init: Any = None, sample_weight: Any = None
     ) -> SGDRegressor:
