@@ -78,8 +78,8 @@ class SGDClassifier(ClassifierMixin, LinearSGD):  # type: ignore[misc]
         Publish the mean of the weights after all updates, or from update number `average` on.
     mode : {"online", "minibatch", "hogwild"}, default "online"
         "online" updates after each row. "minibatch" trains a `Network` of one layer in batches, with `solver`.
-        "hogwild" updates after each row on all threads at once without locks (Recht et al. 2011): for sparse X with
-        penalty "l2" or None; the result differs from run to run, whatever `random_state` is.
+        "hogwild" updates after each row on several threads at once: for sparse X with penalty "l2" or None. The
+        result depends on their number and is not reproducible elsewhere, whatever `random_state` is.
     solver : {"adam", "sgd"} or optimizer of fastprop, default "adam"
         For mode "minibatch". By name its rate is `eta0`.
     batch_size : int or "auto", default "auto"
