@@ -23,7 +23,7 @@ from .network import Network
 from .optimizers import SGD, Adagrad, Adam, AdamW, RMSProp, optimizer
 
 if _TYPE_CHECKING:
-    from .estimators import SGDClassifier, SGDRegressor
+    from .estimators import MLPClassifier, MLPRegressor, SGDClassifier, SGDRegressor
 
 __version__ = "0.1.0"
 
@@ -39,6 +39,8 @@ __all__ = [
     "EarlyStopping",
     "FileError",
     "LayerNorm",
+    "MLPClassifier",
+    "MLPRegressor",
     "Network",
     "RMSProp",
     "Residual",
@@ -53,7 +55,8 @@ __all__ = [
     "schedules",
 ]
 
-_ESTIMATORS = ("SGDClassifier", "SGDRegressor")  # they import scikit-learn, so only when asked for
+# They import scikit-learn, so only when asked for.
+_ESTIMATORS = ("MLPClassifier", "MLPRegressor", "SGDClassifier", "SGDRegressor")
 
 
 def __getattr__(name: str) -> object:

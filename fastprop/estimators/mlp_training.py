@@ -1,0 +1,145 @@
+"""How an MLP's network is trained: by epochs, to a minimum, or once."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from ..callbacks import check_callbacks
+from ..errors import DivergenceError
+from ..network import Network
+from ..progress import progress_for
+from ..trainer import Settings
+from ..validation import Rows
+from .architecture import batch_rows
+from .fit_tasks import FitTasks
+from .lbfgs import minimise, penalty_of
+from .mlp_epochs import Epochs, EpochScaling, epochs_of
+from .mlp_losses import constant_of, reported
+
+LEVELS = 5  # from a warning here up to the line that called fit, through scikit-learn's decorator
+
+
+def attributes_of(estimator: Any, net: Network) -> Callable[[], dict[str, Any]]:
+    """The fitted attributes of a copy that predicts, for scikit-learn's callbacks."""
+
+    def attributes() -> dict[str, Any]:
+        names = ("classes_", "_multilabel", "_sparse_labels", "n_outputs_", "n_layers_", "out_activation_", "n_iter_")
+        known = {name: estimator.__dict__[name] for name in names if name in estimator.__dict__}
+        return {**known, "network_": copy.deepcopy(net)}
+
+    return attributes
+
+
+def between_epochs(estimator: Any, net: Network, tasks: FitTasks) -> Callable[[], bool] | None:
+    """What tells scikit-learn's callbacks that an epoch has ended and the next one begins; begins the first."""
+    if not getattr(estimator, "_skl_callbacks", None):
+        return None
+    attributes, n_ended = attributes_of(estimator, net), 0
+
+    def between() -> bool:
+        nonlocal n_ended
+        n_ended += 1
+        stops = tasks.end_epoch(attributes)
+        if not stops and n_ended < estimator.max_iter:
+            tasks.begin_epoch(attributes)
+        return stops
+
+    tasks.begin_epoch(attributes)
+    return between
+
+
+def train_to_minimum(estimator: Any, net: Network, rows: Rows, tasks: FitTasks) -> None:
+    """`solver="lbfgs"`."""
+    ends = between_epochs(estimator, net, tasks)
+    estimator.n_iter_, loss = minimise(net, rows, estimator.tol, estimator.max_iter, estimator.max_fun, ends)
+    constant = constant_of(net.loss, rows.targets.matrix.array, rows.weights)
+    penalty = penalty_of(net, rows) if estimator.n_outputs_ > 1 else 0.0
+    estimator.loss_ = reported(net.loss, loss, penalty, estimator.n_outputs_) + constant
+    for name in ("loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_"):
+        estimator.__dict__.pop(name, None)
+
+
+def train_epochs(
+    estimator: Any, net: Network, rows: Rows, score: Callable[[Network], float] | None, tasks: FitTasks
+) -> None:
+    """Train by updates, and stop by scikit-learn's rules."""
+    n_rows = rows.n_used
+    size = batch_rows(estimator.batch_size, n_rows)
+    if not isinstance(estimator.batch_size, str) and estimator.batch_size > n_rows:
+        text = "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped"
+        warnings.warn(text, stacklevel=LEVELS)
+    if estimator.solver == "sgd" and estimator.learning_rate == "invscaling":
+        n_updates = -(-n_rows // size)
+        net.optimizer.lr = EpochScaling(
+            estimator.learning_rate_init, estimator.power_t, n_rows, n_updates, estimator.t_
+        )
+    _prepare_scores(estimator, score is not None)
+    epochs = epochs_of(
+        estimator, n_rows, constant_of(net.loss, _targets_used(rows), rows.weights_used), score,
+        between_epochs(estimator, net, tasks),
+    )  # fmt: skip
+    try:
+        _run(estimator, net, rows, epochs, estimator.max_iter, size)
+    except KeyboardInterrupt:
+        warnings.warn("Training interrupted by user.", stacklevel=LEVELS)
+    except DivergenceError:
+        if epochs.best is None:
+            raise
+        epochs.diverged()
+        epochs.write()
+    else:
+        if not epochs.converged and estimator.n_iter_ == estimator.max_iter:
+            text = f"Maximum iterations ({estimator.max_iter}) reached and the optimization hasn't converged yet."
+            warnings.warn(f"Stochastic Optimizer: {text}", ConvergenceWarning, stacklevel=LEVELS)
+    epochs.restore(net)
+    keep_rate(estimator, net)
+
+
+def train_once(estimator: Any, net: Network, rows: Rows) -> None:
+    """`partial_fit`: one epoch."""
+    epochs = epochs_of(estimator, rows.n_used, constant_of(net.loss, rows.targets.matrix.array, rows.weights))
+    _run(estimator, net, rows, epochs, 1, batch_rows(estimator.batch_size, rows.n_used))
+    keep_rate(estimator, net)
+
+
+def keep_rate(estimator: Any, net: Network) -> None:
+    """Under "invscaling": what the rate of the next epoch would be is that of `partial_fit`."""
+    if estimator.solver == "sgd" and estimator.learning_rate == "invscaling":
+        net.optimizer.lr = float(estimator.learning_rate_init / (estimator.t_ + 1) ** estimator.power_t)
+
+
+def _run(estimator: Any, net: Network, rows: Rows, epochs: Epochs, n_epochs: int, size: int) -> None:
+    is_fit = n_epochs > 1 or size < rows.n_used
+    callbacks = () if estimator.callbacks is None or n_epochs == 1 else check_callbacks(estimator.callbacks)
+    settings = Settings(
+        n_epochs, size, bool(estimator.shuffle), net.seed, n_threads=estimator.n_threads,
+        callbacks=(epochs, *callbacks), counts=is_fit,
+    )  # fmt: skip
+    try:
+        net._train(rows, settings, None, progress_for(False, n_epochs))
+    except KeyboardInterrupt:
+        epochs.catch_up(net)
+        raise
+    finally:
+        epochs.write()
+
+
+def _prepare_scores(estimator: Any, has_score: bool) -> None:
+    """The attributes that scores go to; scores of a former fit go on, as losses do."""
+    if has_score and estimator.validation_scores_ is None:
+        estimator.validation_scores_, estimator.best_validation_score_ = [], -np.inf
+    if estimator.early_stopping:
+        estimator.best_loss_ = None
+    elif estimator.best_loss_ is None:
+        estimator.best_loss_ = np.inf
+
+
+def _targets_used(rows: Rows) -> np.ndarray:
+    array: np.ndarray = rows.targets.matrix.array
+    return array if rows.numbers is None else array[rows.numbers]
