@@ -24,11 +24,11 @@ from ..passes import raw_outputs
 from ..targets import Targets
 from ..validation import Rows, check_some_weight, take
 from .architecture import check_lbfgs, draw_weights, hidden_sizes, layers_of, optimizer_of
-from .mlp_labels import Labels
 from .coefficients import Coefficients
 from .fit_tasks import FitTasks
 from .inputs import check_weights, check_X, check_X_y, model_dtype, require_finite
 from .mlp_epochs import Epochs
+from .mlp_labels import Labels
 from .mlp_losses import loss_names, loss_of, output_activation
 from .mlp_training import keep_rate, train_epochs, train_once, train_to_minimum
 from .parameters import CheckedParameters, random_generator

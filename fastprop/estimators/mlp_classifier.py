@@ -15,8 +15,8 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 from ..checks import AnyMatrix
 from ..losses import Loss, resolve_loss
 from ..targets import Targets, probabilities
-from .mlp_labels import Labels
 from .mlp import BaseMLP, has_updates
+from .mlp_labels import Labels
 from .mlp_losses import loss_names
 
 
