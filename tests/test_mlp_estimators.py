@@ -647,3 +647,29 @@ def test_sparse_labels():
     np.testing.assert_array_equal(
         predicted.toarray(), fp.MLPClassifier((8,), max_iter=5, random_state=0).fit(X, Y.toarray()).predict(X)
     )
+
+
+def test_warm_start_after_another_solver(problems):
+    X, y = problems["numbers"]
+    model = fp.MLPRegressor(solver="lbfgs", hidden_layer_sizes=(8,), warm_start=True, random_state=0).fit(X, y)
+    loss = model.loss_
+    model.set_params(solver="adam", max_iter=3, learning_rate_init=1e-5).fit(X, y)
+    assert len(model.loss_curve_) == 3
+    assert model.loss_ == pytest.approx(loss, abs=1e-2)
+
+
+def test_epochs_that_run_ahead_change_nothing(problems):
+    X, y = problems["binary"]
+    given = {"hidden_layer_sizes": (4,), "tol": 0.02, "n_iter_no_change": 3, "max_iter": 500, "random_state": 0}
+    ahead = fp.MLPClassifier(**given).fit(X, y)
+    one_by_one = fp.MLPClassifier(callbacks=EveryEpoch(), **given).fit(X, y)
+    assert ahead.n_iter_ < 500
+    assert ahead.loss_curve_ == one_by_one.loss_curve_
+    np.testing.assert_array_equal(ahead.coefs_[0], one_by_one.coefs_[0])
+
+
+class EveryEpoch:
+    """A callback without a horizon: no epoch runs ahead of it."""
+
+    def on_epoch_end(self, net, epoch, logs):
+        return False

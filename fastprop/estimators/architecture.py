@@ -81,7 +81,7 @@ def _factor(activation: Any) -> float:
 def _extras(estimator: Any, rate: Any) -> list[Layer]:
     norms: list[Layer] = [BatchNorm()] if estimator.batch_norm else []
     norms += [LayerNorm()] if estimator.layer_norm else []
-    if not isinstance(rate, Real) or isinstance(rate, bool):
+    if isinstance(rate, bool) or not isinstance(rate, Real):
         raise ValueError(f"dropout must be a number in [0, 1) or a list of them, got {estimator.dropout!r}")
     return [*norms, Dropout(float(rate))] if rate else norms
 

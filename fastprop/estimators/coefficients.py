@@ -85,7 +85,7 @@ def _write(net: Network, name: str, position: int, arrays: Sequence[Any]) -> Non
     places = dense_places(net)
     if len(arrays) != len(places):
         raise ValueError(f"{name} must have {len(places)} arrays, got {len(arrays)}")
-    pairs = [list(pair) for pair in net.get_weights()]
+    pairs = net.get_weights()
     for k, array in zip(places, arrays, strict=True):
-        pairs[k][position] = array
-    net.set_weights([(W, b) for W, b in pairs])
+        pairs[k] = (array, pairs[k][1]) if position == 0 else (pairs[k][0], array)
+    net.set_weights(pairs)

@@ -39,12 +39,12 @@ class Objective:
     def point(self, point: np.ndarray) -> None:
         plan, start = self.net._built(), 0
         for op in plan.parametric:
-            arrays = []
-            for array in plan.unpack(op, self.net._parameters.rows[0]):
-                size = 0 if array is None else array.size
-                arrays.append(None if array is None else point[start : start + size].reshape(array.shape))
-                start += size
-            plan.pack(op, self.net._parameters.rows[0], *arrays)
+            W, b = plan.unpack(op, self.net._parameters.rows[0])
+            middle = start + W.size
+            end = middle + (0 if b is None else b.size)
+            W = point[start:middle].reshape(W.shape)
+            plan.pack(op, self.net._parameters.rows[0], W, None if b is None else point[middle:end])
+            start = end
 
     def __call__(self, point: np.ndarray) -> tuple[float, np.ndarray]:
         """The loss, penalties included, and its gradient; infinity where the loss is not finite."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -176,7 +176,7 @@ class BaseMLP(CallbackSupportMixin, Coefficients, CheckedParameters, BaseEstimat
         taken = take(rows, held)
         return replace(rows, numbers=train), scorer(taken.matrix, y[held], taken.weights, loss, self._labels())
 
-    def _explain(self, error: ValueError, matrix: AnyMatrix) -> None:
+    def _explain(self, error: ValueError, matrix: AnyMatrix) -> NoReturn:
         """Raise the error of a network as scikit-learn would put it."""
         if isinstance(error, DivergenceError):
             raise DivergenceError(f"{NOT_FINITE} {error}") from error
@@ -204,10 +204,11 @@ class BaseMLP(CallbackSupportMixin, Coefficients, CheckedParameters, BaseEstimat
         else:
             draw_weights(self, net, state)
             self._take_given_weights(net, not is_first)
-        if former is None or not hasattr(self, "t_"):
+        if former is None or not hasattr(self, "loss_curve_"):  # "lbfgs" has none
             self._no_improvement_count, self.n_iter_, self.t_ = 0, 0, 0
-            self.loss_curve_, self.validation_scores_, self.best_validation_score_ = [], None, None
+            self.loss_curve_: list[float] = []
             self.best_loss_: float | None = np.inf
+            self.validation_scores_, self.best_validation_score_ = None, None
         self.n_outputs_, self.n_layers_ = targets.n_outputs, len(hidden_sizes(self.hidden_layer_sizes)) + 2
         self.out_activation_ = output_activation(loss)
         return net
@@ -242,7 +243,7 @@ class BaseMLP(CallbackSupportMixin, Coefficients, CheckedParameters, BaseEstimat
         if self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
         hidden_sizes(self.hidden_layer_sizes)
-        net = self.__dict__.get("network_")
+        net: Network | None = self.__dict__.get("network_")
         is_first = not hasattr(self, "coefs_")
         matrix, y = self._read_training_data(X, y, net is None, False)
         weights = self._weights(sample_weight, matrix, y)
@@ -284,4 +285,3 @@ class BaseMLP(CallbackSupportMixin, Coefficients, CheckedParameters, BaseEstimat
             return raw_outputs(self.network_, matrix)
         except ValueError as error:
             self._explain(error, matrix)
-            raise

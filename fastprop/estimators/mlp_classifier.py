@@ -316,12 +316,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         return self._labels().targets(y, loss)
 
     def _weights(self, sample_weight: Any, matrix: AnyMatrix, y: np.ndarray) -> np.ndarray | None:
-        weights = super()._weights(sample_weight, matrix, y)
+        weights: np.ndarray | None = super()._weights(sample_weight, matrix, y)
         if self.class_weight is None:
             return weights
         if self._multilabel:
             raise ValueError("class_weight needs one class a row: use sample_weight or output_weights")
-        of_class = compute_sample_weight(self.class_weight, self.classes_[y])
+        of_class: np.ndarray = compute_sample_weight(self.class_weight, self.classes_[y])
         return of_class if weights is None else of_class * weights
 
     # ---- using ----------------------------------------------------------------------------------------------------
