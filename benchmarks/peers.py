@@ -4,6 +4,7 @@
     python benchmarks/peers.py --cells table-32,mnist-128 --peers fastprop,jax --threads 1
     python benchmarks/peers.py --json peers.json --plot peers.png
     python benchmarks/peers.py --readme             tables into README.md, the plot beside this script
+    python benchmarks/peers.py --estimators         the scikit-learn estimators instead: see estimators.py
 
 All start from the same weights and see the same rows. First each trains one epoch in the rows' order and one shuffled,
 and its loss must be that of the others. Then they are timed in turns, so that a busy neighbour hits all alike: a
@@ -33,6 +34,7 @@ import numpy as np
 from cells import CELLS, Cell, Data, initial_weights, loss_of, make_data
 from contestant import CannotRunError, Contestant
 from contestants import CONTESTANTS
+from estimator_rows import ROWS
 from report import PLOT, Result, describe_machine, line_of, plot, report, write_readme
 
 SETTLE_SECONDS = 0.25
@@ -209,6 +211,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="write all numbers to this file")
     parser.add_argument("--plot", type=Path, help="draw all numbers into this file (with matplotlib)")
     parser.add_argument("--readme", action="store_true", help=f"write tables into README.md, the plot to {PLOT.name}")
+    parser.add_argument("--estimators", action="store_true", help="compare the scikit-learn estimators instead")
+    parser.add_argument("--rows", type=names_in(ROWS), default=list(ROWS), help="of them: " + ", ".join(ROWS))
+    parser.add_argument("--scale", type=float, default=1.0, help="of their data: below 1 for a trial")
     parser.add_argument("--work", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 
@@ -219,6 +224,11 @@ def main() -> None:
     if options.work:
         pin(options.threads[0])
         work(options)
+        return
+    if options.estimators:
+        import estimators  # it takes this module's process handling
+
+        estimators.compare(options)
         return
     by_threads = {n: run(options, n) for n in options.threads}
     machine = describe_machine(options.peers)

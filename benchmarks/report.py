@@ -154,9 +154,14 @@ def draw(panel: Any, result: Result, peers: list[str], is_first: bool) -> None:
 
 def write_readme(text: str) -> None:
     """Put the report, and below it the plot, between the two comments of the README."""
-    readme = README.read_text(encoding="utf-8")
-    if BEGIN not in readme or END not in readme:
-        raise SystemExit(f"{README} has no {BEGIN} and {END} to write between")
-    before, rest = readme.split(BEGIN, 1)
     picture = f"![Microseconds a step of every peer, on a logarithmic axis](benchmarks/{PLOT.name})"
-    README.write_text(f"{before}{BEGIN}\n{text}\n\n{picture}\n{END}{rest.split(END, 1)[1]}", encoding="utf-8")
+    write_between(BEGIN, END, f"{text}\n\n{picture}")
+
+
+def write_between(begin: str, end: str, text: str) -> None:
+    """Put a text between two comments of the README, in place of what is there."""
+    readme = README.read_text(encoding="utf-8")
+    if begin not in readme or end not in readme:
+        raise SystemExit(f"{README} has no {begin} and {end} to write between")
+    before, rest = readme.split(begin, 1)
+    README.write_text(f"{before}{begin}\n{text}\n{end}{rest.split(end, 1)[1]}", encoding="utf-8")

@@ -19,7 +19,10 @@ FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="benchmarks/ is not beside the tests")
 
 
-MODULES = ("cells", "contestant", "frameworks", "contestants", "report", "peers", "mnist98_trainers", "mnist98")
+MODULES = (
+    "cells", "contestant", "frameworks", "contestants", "report", "estimator_rows", "peers", "estimators",
+    "mnist98_trainers", "mnist98",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -207,3 +210,56 @@ def test_mnist_98(modules, data_path, tmp_path):
     assert 0 < sum(run["phases"].values()) <= run["seconds"]
     table = modules.mnist98.table({"fastprop": [run, {**run, "accuracy": 0.9, "seconds": 9.0}]})
     assert "(!)" in table.splitlines()[2]
+
+
+# ---- the estimators -----------------------------------------------------------------------------------------------
+
+
+def test_estimators_are_compared(tmp_path):
+    """A trial of rows of every kind, from the command line to the table."""
+    path = tmp_path / "estimators.json"
+    command = [sys.executable, str(FOLDER / "peers.py"), "--estimators", "--rows", "hinge,sparse,tiny,proba,hogwild"]
+    command += ["--scale", "0.003", "--seconds", "0", "--json", str(path)]
+    paths = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **paths})
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(path.read_text())["rows"]
+    assert list(rows) == ["hinge", "sparse", "tiny", "proba", "hogwild"]
+    for result in rows.values():
+        assert result["title"] in done.stdout
+        assert all(entry["seconds"] > 0 for entry in result["contestants"].values())
+    assert rows["tiny"]["contestants"]["fastprop"]["epochs"] == 50
+    for key in ("hinge", "sparse"):
+        ours, theirs = (rows[key]["contestants"][name]["accuracy"] for name in ("fastprop", "sklearn"))
+        assert ours > theirs - 0.05  # after few rows
+
+
+def test_sparse_rows_are_as_promised(modules):
+    X, y = modules.estimator_rows.sparse(500)
+    assert X.shape == (500, 47_236)
+    assert np.all(np.diff(X.indptr) == 38)
+    assert X.has_canonical_format
+    np.testing.assert_allclose((X**2).sum(axis=1), 1.0)
+    counts = np.sort(np.bincount(X.indices, minlength=47_236))[::-1]
+    assert counts[0] > 450  # of 500 rows: Zipf's first lies in nearly all, the hundredth in one of 25
+    assert 10 < counts[99] < 40
+    assert 0.2 < y.mean() < 0.8
+
+
+def estimator_result(ours, theirs, accuracy=0.9):
+    entry = {"seconds": theirs, "low": theirs, "high": theirs, "min": theirs}
+    peers = {"sklearn": {**entry, "ratio": theirs / ours, "accuracy": 0.9}}
+    mine = {"seconds": ours, "low": ours, "high": ours, "min": ours, "accuracy": accuracy}
+    return {"title": "t", "rounds": 3, "contestants": {"fastprop": mine, **peers}}
+
+
+def test_broken_promises_are_named(modules):
+    estimators, rows = modules.estimators, modules.estimator_rows.ROWS
+    assert estimators.missed(estimator_result(1.0, 9.0), rows["digits"]) == []
+    assert estimators.missed(estimator_result(1.0, 7.0), rows["digits"]) == ["7.00x scikit-learn, wanted 8x"]
+    assert estimators.missed(estimator_result(35e-6, 1e-3), rows["proba"]) == ["35.0 us, wanted 30.0 us"]
+    assert estimators.strayed(estimator_result(1.0, 9.0)) == []
+    assert estimators.strayed(estimator_result(1.0, 9.0, 0.8)) == ["accuracy 0.800, scikit-learn 0.900"]
+    text = estimators.report("M", {"digits": estimator_result(1.0, 7.0)})
+    assert "| 1.00 s [1.00 s-1.00 s] | scikit-learn | 7.00 s | **7.00x** | 8x |" in text
+    assert "(!) t: 7.00x scikit-learn, wanted 8x." in text

@@ -24,7 +24,8 @@ def suite(monkeypatch):
     package = importlib.import_module("suite")
     found = [info.name for info in pkgutil.iter_modules(package.__path__)]
     yield {name: importlib.import_module(f"suite.{name}") for name in found} | {"cells": sys.modules["cells"]}
-    for name in [name for name in sys.modules if name.partition(".")[0] in ("suite", "cells", "start")]:
+    beside = ("suite", "cells", "start", "estimator_rows")
+    for name in [name for name in sys.modules if name.partition(".")[0] in beside]:
         del sys.modules[name]
 
 
