@@ -1,13 +1,13 @@
 """What fastprop's estimators learn beside scikit-learn's: same defaults, same data, inputs standardised.
 
-    python benchmarks/quality.py                            every problem, five seeds: scikit-learn takes some 15 minutes
+    python benchmarks/quality.py                            every problem, five seeds; some 15 minutes
     python benchmarks/quality.py --problems digits,energy --pairs sgd --seeds 20
     python benchmarks/quality.py --json quality.json        keep the scores; --reference quality.json takes
                                                             scikit-learn's from there
 
 Scores are accuracy or R2 on rows held out, in points of a hundred: the mean over seeds, which draw the initial weights
-and the order of rows, and in brackets the error of that mean. More than half a point below scikit-learn's is marked (!);
-where the error is as large, more seeds tell. Convex problems, run to convergence, must reach scikit-learn's objective.
+and the order of rows, and in brackets the error of that mean. More than half a point below scikit-learn's is marked
+(!); where the error is as large, more seeds tell. Convex problems, run to convergence, must reach its objective.
 """
 
 from __future__ import annotations
