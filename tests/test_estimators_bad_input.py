@@ -123,7 +123,7 @@ WORDS = {
     "-inf float32": "Input X contains infinity",
     "strings": "could not convert string to float",
     "complex": "Complex data not supported",
-    "one axis": "Reshape your data",
+    "one axis": "Expected 2D array",
     "three axes": "dim 3",
     "no rows": "0 sample(s)",
     "no columns": "0 feature(s)",
