@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,7 @@ class Job:
     recipe: Recipe
     form: Form
 
-    @property
+    @functools.cached_property
     def structure(self) -> tuple[Any, ...]:
         """What engines that can be rebound to each other have in common."""
         recipe = dataclasses.replace(self.recipe, seed=0)

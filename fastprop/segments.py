@@ -141,7 +141,7 @@ class Segments:
         total = int(n_rows.sum())
         rows, firsts, sizes = None, starts, n_rows
         if len(epochs) > 1:
-            firsts, sizes = np.tile(starts, len(epochs)), np.tile(n_rows, len(epochs))
+            firsts, sizes = np.concatenate([starts] * len(epochs)), np.concatenate([n_rows] * len(epochs))
         if self.shuffles:
             rows = self._shuffled_rows(epochs, total, cursors)
             firsts = firsts + np.repeat(np.arange(len(epochs)) * total - first * self.update_rows, n_updates)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 SLICE_SECONDS = 0.015
 # Epochs that run ahead of a callback, at most: they may have to run again. Asking takes 0.1 ms.
-AHEAD_SECONDS = 0.001
+AHEAD_SECONDS = 0.002
 
 
 @dataclass
@@ -96,7 +96,9 @@ class Trainer:
         self.segments = self._lay_out(rows)
         self.history: dict[str, list[float]] = {"loss": [], "lr": [], "time": []}
         n_threads = 1 if engine.is_online else settings.n_threads
-        self.chooser = engine.choosers.setdefault(n_threads, ThreadChooser(candidates(n_threads)))
+        if n_threads not in engine.choosers:
+            engine.choosers[n_threads] = ThreadChooser(candidates(n_threads))
+        self.chooser = engine.choosers[n_threads]
         self.seconds_a_chunk = 0.0
         self.watch: Watch | None = settings.early_stopping.start() if settings.early_stopping else None
         self.best: tuple[np.ndarray, np.ndarray] | None = None
@@ -288,12 +290,17 @@ class Trainer:
     def _close_epoch(self, epoch: int) -> None:
         """Validation, schedules, early stopping, callbacks, progress."""
         self.n_closed = max(self.n_closed, epoch + 1)
-        logs = {name: values[epoch] for name, values in self.history.items() if len(values) > epoch}
-        logs["penalty"] = self.penalties[epoch]
+        history = self.history
+        logs = {
+            "loss": history["loss"][epoch],
+            "lr": history["lr"][epoch],
+            "time": history["time"][epoch],
+            "penalty": self.penalties[epoch],
+        }
         if self.validate is not None:
             results = self._validated(epoch)
             for name, value in results.items():
-                self.history.setdefault(name, [math.nan] * epoch).append(value)
+                history.setdefault(name, [math.nan] * epoch).append(value)
             logs.update(results)
         rate: Any = self.net.optimizer.lr
         if watches(rate):

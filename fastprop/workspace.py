@@ -140,11 +140,15 @@ class Workspace:
 
     def rebind(self, parameters: Parameters) -> None:
         """Work on other parameters of the same plan's structure."""
-        n, places = len(self.plan.operations), (("w", "b"), ("running_mean", "running_variance"))
-        for old, new, names in zip(self._keep, (parameters.rows, parameters.statistics), places, strict=False):
-            for name in names:
-                self.operations[name][:n] += new.ctypes.data - old.ctypes.data
-                self.operations[name][n + EXTRA :] += new.ctypes.data - old.ctypes.data
+        n = len(self.plan.operations)
+        for old, new, names in (
+            (self._keep[0], parameters.rows, ("w", "b")),
+            (self._keep[1], parameters.statistics, ("running_mean", "running_variance")),
+        ):
+            shift = new.ctypes.data - old.ctypes.data
+            for addresses in (self.operations[name] for name in names if new.size):
+                addresses[:n] += shift
+                addresses[n + EXTRA :] += shift
         self._keep[:2] = parameters.rows, parameters.statistics
 
     @property
