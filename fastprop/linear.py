@@ -192,6 +192,7 @@ class Descent:
         for name in ("rates", "margins", "targets"):
             self._arrays[name] = np.zeros(self._block + PAD)
         record["rates"] = self._arrays["rates"].ctypes.data
+        self._arrays["ramp"] = np.arange(float(self._block))
 
     def _set_model(self, coef: NDArray[Any], average_coef: NDArray[Any] | None, average: int) -> None:
         """Copy weights, and what goes with them, to arrays with zeros behind them."""
@@ -268,7 +269,8 @@ class Descent:
             inverse_scaling(self._address, n)
         elif self.learning_rate == "optimal":
             alpha, start = self._optimal
-            np.divide(1.0 / alpha, np.arange(n) + (start + self.t - 1.0), out=rates[:n])
+            np.add(self._arrays["ramp"][:n], start + self.t - 1.0, out=rates[:n])
+            np.divide(1.0 / alpha, rates[:n], out=rates[:n])
         else:
             rates[:n] = self.eta
 

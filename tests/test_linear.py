@@ -25,7 +25,7 @@ def problem(n=67, d=37, seed=0, loss="log_loss", sparse=False, dtype="float64"):
         X *= rng.random((n, d)) < 0.3
     X = X.astype(dtype)
     y = X[:, 0] + 0.3 * X[:, -1] + 0.1 + 0.1 * rng.standard_normal(n)
-    if loss in CLASSIFIES:
+    if loss in (*CLASSIFIES, "perceptron"):
         y = np.where(y > 0, 1.0, 0.0 if loss == "log_loss" else -1.0)
     return (scipy.sparse.csr_matrix(X) if sparse else X), y, rng.random(n)
 
