@@ -30,6 +30,7 @@ from .linear_step import (
     weight_of,
 )
 from .records import DESCENT, NON_FINITE, OK, PA1, RATES
+from .scattered import add_row, row_dot
 from .simd import (
     double_pointer,
     fma,
@@ -51,30 +52,6 @@ float32_spec, float64_spec = specification(types.float32), specification(types.f
 
 
 @forced
-def product_of(spec, x, columns, step, w, n):
-    """w x over the n entries of a row, in four sums."""
-    s = t = u = v = number(spec, 0.0)
-    k = 0
-    while k + 4 <= n:
-        s = s + x[k] * w[columns[k * step]]
-        t = t + x[k + 1] * w[columns[(k + 1) * step]]
-        u = u + x[k + 2] * w[columns[(k + 2) * step]]
-        v = v + x[k + 3] * w[columns[(k + 3) * step]]
-        k += 4
-    while k < n:
-        s = s + x[k] * w[columns[k * step]]
-        k += 1
-    return float((s + t) + (u + v))
-
-
-@forced
-def scatter(x, columns, step, w, n, change):
-    """w[columns] += change x."""
-    for k in range(n):
-        w[columns[k * step]] += change * x[k]
-
-
-@forced
 def shrunk(spec, w, owed, paid):
     """w, moved towards 0 by what is owed and not paid yet, but not beyond it."""
     if w > 0:
@@ -86,7 +63,7 @@ def shrunk(spec, w, owed, paid):
 
 @forced
 def scatter_all(spec, d, x, columns, step, n, change, owed):
-    """`scatter` with the average and l1, in units of the scale; returns how |w|^2 and |w|_1 changed, in these units.
+    """`add_row` with the average and l1, in units of the scale; returns how |w|^2 and |w|_1 changed, in these units.
 
     scikit-learn, whose averages these are, does not take l1's part of a change from average_w.
     """
@@ -185,7 +162,7 @@ def descend_sparse(spec, address):
         fetch(spec, d, source, k, last)
         row = row_number(d.rows, k)
         n, x, columns = row_of(spec, source, row, d.row)
-        product = scale * product_of(spec, x, columns, step, w, n)
+        product = scale * row_dot(spec, x, columns, step, w, n)
         z, target = product + intercept, float(y[row])
         if z - z != 0.0:
             status = NON_FINITE
@@ -210,7 +187,7 @@ def descend_sparse(spec, address):
         absolute_norm *= shrink
         if is_plain:
             if change != 0.0:
-                scatter(x, columns, step, w, n, by)
+                add_row(x, columns, step, w, n, by)
                 square_norm += change * (2.0 * shrink * product + change * square)
         else:
             d.scale = scale
