@@ -31,7 +31,7 @@ FLOORS = [
     {"pace", "progress", "linear"},
     {"threads"},
     {"programs"},
-    {"workspace"},
+    {"workspace", "linear"},
     {"plan"},
     {"targets", "labels", "callbacks", "files"},
     {"layers", "losses", "optimizers"},
