@@ -31,7 +31,7 @@ FLOORS = [
     {"pace", "progress", "linear"},
     {"threads"},
     {"programs"},
-    {"workspace", "linear"},
+    {"workspace"},
     {"plan"},
     {"targets", "labels", "callbacks", "files"},
     {"layers", "losses", "optimizers"},
