@@ -19,6 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import fastprop as fp
+from fastprop.estimators.courses import PASS_NUMBERS, Orders
 
 REGRESSION = ("squared_error", "huber", "epsilon_insensitive", "squared_epsilon_insensitive")
 MARGIN = ("hinge", "log_loss", "modified_huber", "squared_hinge", "perceptron")
@@ -135,15 +136,18 @@ def test_agrees_with_the_reference_on_float32():
     np.testing.assert_allclose(ours.coef_[0], naive.coef, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("average", [False, 30])
+@pytest.mark.parametrize("average", [False, 30, 145, 1000])
 @pytest.mark.parametrize("name", ["SGDClassifier", "SGDRegressor"])
 def test_partial_fit_goes_on(name, average):
     X, y = data()
-    ours, theirs = both(name, alpha=0.01, average=average, shuffle=False)
+    # While it averages, scikit-learn's classifier begins each call with an old intercept; ours goes on.
+    has_intercept = name == "SGDRegressor" or not average
+    ours, theirs = both(name, alpha=0.01, average=average, shuffle=False, fit_intercept=has_intercept)
     classes = {"classes": [0, 1]} if name == "SGDClassifier" else {}
     for model in (ours, theirs):
-        for part in (slice(0, 20), slice(20, 21), slice(21, 90)):
+        for part in (slice(0, 20), slice(20, 21), slice(21, 90), slice(90, 150)):
             model.partial_fit(X[part], y[part], **classes)
+        assert model.t_ == 151
     assert_equal_models(ours, theirs)
 
 
@@ -352,6 +356,20 @@ def test_threads_of_classes_change_nothing(early_stopping):
     assert one.n_iter_ == two.n_iter_
 
 
+@pytest.mark.parametrize("rows", [None, np.arange(5, 105, 2)])
+@pytest.mark.parametrize("shuffles", [False, True])
+def test_an_epoch_in_pieces_has_each_row_once(rows, shuffles):
+    n = 50
+    orders = Orders(rows, n, shuffles, 7, row_size=PASS_NUMBERS / 8)
+    first, second = (list(orders.epoch(number)) for number in (0, 1))
+    assert [len(piece) for piece in first] == [8] * 6 + [2]
+    expected = np.arange(n) if rows is None else rows
+    for pieces in (first, second):
+        joined = np.concatenate(pieces)
+        np.testing.assert_array_equal(np.sort(joined) if shuffles else joined, expected)
+    assert np.array_equal(np.concatenate(first), np.concatenate(second)) != shuffles
+
+
 def test_seed():
     X, y = data()
     first, again, other = (fp.SGDClassifier(random_state=s, max_iter=2, tol=None).fit(X, y).coef_ for s in (0, 0, 1))
@@ -386,6 +404,21 @@ def test_minibatch_has_the_objective_of_the_online_model():
     gram = X.T @ X / 400 + 0.1 * np.eye(9) - np.outer(X.mean(0), X.mean(0))
     exact = np.linalg.solve(gram, X.T @ target / 400 - X.mean(0) * target.mean())
     np.testing.assert_allclose(batch.coef_, exact, atol=1e-3)
+
+
+def test_minibatch_of_several_classes_has_the_penalty_of_one():
+    X, y = data(3, n=400)
+    common = {
+        "loss": "squared_hinge",
+        "mode": "minibatch",
+        "batch_size": 400,
+        "alpha": 0.5,
+        "tol": None,
+        "max_iter": 400,
+    }
+    several = fp.SGDClassifier(**common).fit(X, y)
+    one = fp.SGDClassifier(**common).fit(X, y == 2)
+    np.testing.assert_allclose(several.coef_[2], one.coef_[0], atol=2e-3)
 
 
 def test_minibatch_takes_an_optimizer_weights_and_early_stopping():
