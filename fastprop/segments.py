@@ -200,4 +200,10 @@ def shuffle_rows(out: np.ndarray, n: int, keys: np.ndarray, cursor: int) -> int:
 def epoch_keys(seed: int, epoch: int) -> np.ndarray:
     """Six odd numbers that determine the permutation of an epoch."""
     generator = np.random.Generator(np.random.Philox(key=np.array([seed % 2**64, 2**63 + epoch], np.uint64)))
-    return generator.integers(0, 2**64, records.N_KEYS, dtype=np.uint64) | np.uint64(1)
+    keys: np.ndarray = odd_keys(generator, 1)[0]
+    return keys
+
+
+def odd_keys(generator: np.random.Generator, n_epochs: int) -> np.ndarray:
+    """Keys of the permutations of several epochs, shape (n_epochs, 6)."""
+    return generator.integers(0, 2**64, (n_epochs, records.N_KEYS), dtype=np.uint64) | np.uint64(1)
