@@ -214,16 +214,16 @@ def test_parameters_and_attributes_are_theirs(cls, problems):
     "wrong",
     [
         {"alpha": -1}, {"solver": "newton"}, {"activation": "rleu"}, {"momentum": 2}, {"max_iter": 0}, {"tol": -1.0},
-        {"dropout": 1.0}, {"loss": "mse2"}, {"clip_norm": 0.0}, {"n_threads": 0},
+        {"batch_norm": 1}, {"dropout": 1.0}, {"loss": "mse2"}, {"clip_norm": 0.0}, {"n_threads": 0},
     ],
     ids=str,
 )  # fmt: skip
 def test_wrong_parameters_are_named(wrong, problems):
     X, y = problems["binary"]
-    fp.MLPClassifier(max_iter=1).fit(X, y)  # good values are remembered: with their types
+    fp.MLPClassifier(max_iter=1, batch_norm=True).fit(X, y)  # good values are remembered: with their types
     (name,) = wrong
     with pytest.raises(ValueError, match=f"The '{name}' parameter of MLPClassifier must be"):
-        fp.MLPClassifier(**wrong).fit(X, y)
+        fp.MLPClassifier(**{"max_iter": 1, **wrong}).fit(X, y)
 
 
 def test_parameters_are_checked_again_when_they_change(problems):
@@ -256,7 +256,9 @@ def test_partial_fit_starts_from_coefficients_that_were_set(problems):
     model.coefs_, model.intercepts_ = [np.full((5, 2), 0.5), np.ones((2, 1))], [np.zeros(2), np.ones(1)]
     model.partial_fit(X, y)
     np.testing.assert_allclose(model.coefs_[0], 0.5)
-    model.fit(X, y)  # and fit from new ones
+    model = fp.MLPRegressor(hidden_layer_sizes=(2,))
+    model.coefs_ = [np.full((5, 2), 0.5), np.ones((2, 1))]
+    model.fit(X, y)  # from new ones
     assert abs(model.coefs_[0] - 0.5).max() > 0.01
 
 
@@ -289,6 +291,7 @@ def test_warm_start_goes_on(problems):
     np.testing.assert_allclose(model.coefs_[0], before[0], atol=1e-9)
     assert model.loss_curve_[:3] == curve
     assert (len(model.loss_curve_), model.n_iter_, model.t_) == (6, 3, 6 * len(X))
+    assert model.network_.epochs_done == 6  # no order of rows comes twice
     with pytest.raises(ValueError, match="same classes as in the previous call"):
         model.fit(X, y + 1)
     with pytest.raises(ValueError, match="array"):
@@ -306,6 +309,19 @@ def test_partial_fit_of_one_row_is_that_of_the_long_way(problems):
     for a, b in zip(quick.coefs_, slow.coefs_, strict=True):
         np.testing.assert_array_equal(a, b)
     assert (quick.loss_curve_, quick.t_, quick.n_iter_) == (slow.loss_curve_, slow.t_, slow.n_iter_)
+
+
+@pytest.mark.parametrize(
+    "parameters", [{"class_weight": {0: 9.0}}, {"batch_size": 1}, {"clip_norm": 0.1}, {"alpha": 5}]
+)
+def test_no_setting_is_lost_on_the_quick_way(problems, parameters):
+    X, y = problems["multiclass"]
+    quick, slow = (fp.MLPClassifier((5,), solver="sgd", random_state=0, **parameters) for _ in range(2))
+    for i in range(0, 12, 2):
+        quick.partial_fit(X[i : i + 2], y[i : i + 2], classes=[0, 2, 4])
+        slow.partial_fit(X[i : i + 2].tolist(), y[i : i + 2], classes=[0, 2, 4])
+    np.testing.assert_array_equal(quick.coefs_[0], slow.coefs_[0])
+    assert quick.loss_curve_ == slow.loss_curve_
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
