@@ -530,6 +530,9 @@ def test_class_weights_are_sample_weights(problems, class_weight):
     a = fp.MLPClassifier(class_weight=class_weight, **given).fit(X, y, np.arange(1.0, 61.0))
     b = fp.MLPClassifier(**given).fit(X, y, np.arange(1.0, 61.0) * [of_class[label] for label in y])
     np.testing.assert_allclose(a.coefs_[0], b.coefs_[0], rtol=1e-12)
+    if class_weight == "balanced":
+        with pytest.raises(ValueError, match="balanced"):
+            a.partial_fit(X, y)
 
 
 def test_output_weights_choose_outputs(problems):

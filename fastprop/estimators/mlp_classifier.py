@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.callback import with_callbacks
-from sklearn.utils import compute_sample_weight
+from sklearn.utils import compute_class_weight, compute_sample_weight
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
@@ -269,6 +269,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         """
         if sample_weight is None and (classes is None or self._knows(classes)) and self._update_quickly(X, y):
             return self
+        if isinstance(self.class_weight, str):
+            raise ValueError("class_weight 'balanced' needs all rows at once: give partial_fit a dict of weights")
         if _check_partial_fit_first_call(self, classes):
             self._multilabel, self._sparse_labels = type_of_target(y).startswith("multilabel"), False
         self._partial_fit(X, y, sample_weight)
@@ -321,7 +323,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             return weights
         if self._multilabel:
             raise ValueError("class_weight needs one class a row: use sample_weight or output_weights")
-        of_class: np.ndarray = compute_sample_weight(self.class_weight, self.classes_[y])
+        labels = self.classes_[y]
+        if isinstance(self.class_weight, dict):  # y may lack some of the classes
+            of_class: np.ndarray = compute_class_weight(self.class_weight, classes=self.classes_, y=labels)[y]
+        else:
+            of_class = compute_sample_weight(self.class_weight, labels)
         return of_class if weights is None else of_class * weights
 
     # ---- using ----------------------------------------------------------------------------------------------------
