@@ -68,9 +68,6 @@ class Labels:
         n_outputs = self.n_outputs(loss)
         if self.kind == "multilabel":
             return Targets(Matrix.of(codes, "y"), False, None, n_outputs, False)
-        if n_outputs > 1 and loss.task == "binary" and not loss.is_margin:  # one versus the rest
-            answers = (codes[:, None] == np.arange(n_outputs)).astype(np.uint8)
-            return Targets(Matrix.of(answers, "y"), False, None, n_outputs, False)
         classes = np.arange(2) if len(self.classes) == 1 else self.classes
         return Targets(Matrix.of(codes[:, None], "y"), True, classes, n_outputs, True)
 
