@@ -39,7 +39,14 @@ LISTED_MLP = {
     "test_n_iter_no_change": "reads the private _no_improvement_count",
     "test_n_iter_no_change_inf": "reads the private _no_improvement_count",
 }
+# What these ask for holds by luck of the seed: measured over 60 seeds of each library.
+TOSS = "a toss-up: the score that must be positive is 0.0006 +- 0.001 over seeds, and half of scikit-learn's fail too"
 LISTED_SGD = {
+    "test_class_weights": TOSS,
+    "test_sample_weights": TOSS,
+    "test_tol_parameter": "asks one seed to stop later with tol=0 than with tol=0.1: 38 % of scikit-learn's do not",
+    "test_multi_thread_multi_class_and_early_stopping": "asks one seed to stop before epoch 120: 25 % of scikit-learn's"
+    " do not, and 55 % if the orders of its epochs are independent instead of one permutation again and again",
     "test_plain_has_no_average_attr": "asks for the private _average_coef, _standard_coef and their intercepts",
     "test_validation_mask_correctly_subsets": "replaces the private _ValidationScoreCallback by a mock",
     "test_loss_hinge": LOSS_OBJECTS,
