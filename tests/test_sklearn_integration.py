@@ -362,13 +362,13 @@ print(after_fit, tracemalloc.get_traced_memory()[1])
 
 @pytest.mark.parametrize("dtype", ["int16", "float32"])
 def test_big_arrays_are_not_copied(estimator, dtype, run_script, tmp_path):
-    """20 million numbers, 40 or 80 MB: neither a fit nor a prediction takes a fifth of it."""
+    """20 million numbers, 40 or 80 MB: a fit or a prediction takes a block of it, a quarter at most."""
     path = tmp_path / "X.bin"
     rng = np.random.default_rng(0)
     rng.integers(-3, 4, (25_000, 800)).astype(dtype).tofile(path)
     fit, predict = map(int, run_script(FIT_ON_A_FILE, type(estimator).__name__, dtype, path).split())
-    assert fit < 8e6
-    assert predict < 8e6
+    assert fit < 1e7
+    assert predict < 1e7
 
 
 def test_convergence_is_warned_of(estimator):
