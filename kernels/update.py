@@ -82,10 +82,11 @@ def update_tile_penalised_if_marked(x, t, n_samples, x_stride, op, step, state, 
         return update_tile
 
     def update_penalised_tile(x, t, n_samples, x_stride, op, step, state, tile, unit):
-        spec = state[0]
+        spec, L = state[0], lanes_of(state[0])
         store(tile, 0, splat(spec, 0.0))
+        store(tile, L, splat(spec, 0.0))
         tile_along(x, t, n_samples, x_stride, update_penalised, (state, penalties(step), step.clip_value, tile))
-        double_pointer(op.partials)[2 * unit] = hsum(load(tile, 0))
+        double_pointer(op.partials)[2 * unit] = penalty_of(spec, step, load(tile, 0), load(tile, L))
 
     return update_penalised_tile
 
@@ -145,11 +146,13 @@ def apply_rule(spec, rule, clock, lr, row_stride, parameters, gradient, n):
 
 @inner
 def update_penalised(state, g, q, k):
-    """`update_register` after penalties and clip_value. Writes parameters and slots, and adds to the first of total."""
-    plain, weights_of_penalties, bound, total = state
-    g, penalty = regularised(plain[0], load(plain[5], k), g, weights_of_penalties)
-    store(total, 0, load(total, 0) + penalty)
-    update_register(plain, max(min(g, bound), -bound), q, k)
+    """`update_register` after penalties and clip_value. Writes parameters and slots, and adds to the sums of w^2, |w|."""
+    plain, weights_of_penalties, bound, sums = state
+    spec, w = plain[0], load(plain[5], k)
+    store(sums, 0, load(sums, 0) + w * w)
+    if weights_of_penalties[0] != 0.0:
+        store(sums, lanes_of(spec), load(sums, lanes_of(spec)) + abs(w))
+    update_register(plain, max(min(regularised(spec, w, g, weights_of_penalties), bound), -bound), q, k)
 
 
 @inner
@@ -168,10 +171,19 @@ def penalties(step):
 
 @inner
 def regularised(spec, w, g, weights_of_penalties):
-    """g + l2 w + l1 sign(w), and the penalty l2 / 2 w^2 + l1 |w|, of registers."""
+    """g + l2 w + l1 sign(w), of registers."""
     l1, l2 = weights_of_penalties
-    sign = np.where(w > 0.0, splat(spec, 1.0), np.where(w < 0.0, splat(spec, -1.0), 0.0))
-    return g + l2 * w + l1 * sign, 0.5 * l2 * (w * w) + l1 * abs(w)
+    g = g + l2 * w
+    if l1 != 0.0:
+        g = g + l1 * np.where(w > 0.0, splat(spec, 1.0), np.where(w < 0.0, splat(spec, -1.0), 0.0))
+    return g
+
+
+@inner
+def penalty_of(spec, step, squares, magnitudes):
+    """l2 / 2 |w|^2 + l1 |w|_1 from registers of sums."""
+    l1, l2 = penalties(step)
+    return 0.5 * l2 * hsum(squares) + l1 * hsum(magnitudes)
 
 
 @inner
@@ -182,12 +194,13 @@ def regularise(spec, op, step, weights, gradient, n, unit):
     """
     if step.l1 == 0.0 and step.l2 == 0.0:
         return
-    total, weights_of_penalties = splat(spec, 0.0), penalties(step)
+    squares, magnitudes, weights_of_penalties = splat(spec, 0.0), splat(spec, 0.0), penalties(step)
     for k in range(0, n, lanes_of(spec)):
-        g, penalty = regularised(spec, load(weights, k), load(gradient, k), weights_of_penalties)
-        store(gradient, k, g)
-        total = total + penalty
-    double_pointer(op.partials)[2 * unit] = hsum(total)
+        w = load(weights, k)
+        store(gradient, k, regularised(spec, w, load(gradient, k), weights_of_penalties))
+        squares = squares + w * w
+        magnitudes = magnitudes + abs(w)
+    double_pointer(op.partials)[2 * unit] = penalty_of(spec, step, squares, magnitudes)
 
 
 @inner
