@@ -125,6 +125,10 @@ class Engine:
         bytes_of_panel = sum(w.stride(v.n) for v in self.plan.values) * np.dtype(self.plan.dtype).itemsize
         return max(4, BLOCK_BYTES // bytes_of_panel) * shape.vectors
 
+    def unbind(self) -> None:
+        """Let go of the parameters."""
+        del self.parameters
+
     def rebind(self, plan: Plan, parameters: Parameters, recipe: Recipe) -> None:
         """Serve another network: `plan` of the same structure, `recipe` equal but for the seed."""
         self.plan, self.parameters, self.recipe = plan, parameters, recipe

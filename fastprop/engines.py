@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .network import Network
 
 MAX_KINDS = 8  # of engines that are kept
-MAX_BYTES = 1 << 18  # of an engine that outlives its network
+MAX_BYTES, MAX_ALIKE = 1 << 18, 4  # of engines that outlive their network, and how many of a kind do
 
 _left: dict[tuple[Any, ...], list[Engine]] = {}  # by networks that are gone
 
@@ -104,7 +104,8 @@ class Engines:
         """Leave small engines to networks of the same structure."""
         for (job, *_, size), engines in self._idle.items():
             for engine in engines:
-                if engine.workspace.n_bytes <= MAX_BYTES:
+                if engine.workspace.n_bytes <= MAX_BYTES and len(_left.get((job.structure, size), ())) < MAX_ALIKE:
+                    engine.unbind()
                     give(_left, (job.structure, size), engine)
 
 

@@ -57,6 +57,11 @@ class Parameters:
         self.statistics[:] = statistics
 
 
+def addresses_of(parameters: Parameters) -> tuple[int, int]:
+    """Where parameters and running statistics begin."""
+    return parameters.rows.ctypes.data, parameters.statistics.ctypes.data
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How to train: everything besides the data that kernels need to know.
@@ -121,7 +126,8 @@ class Workspace:
         self.n_panels = math.ceil(n_rows / plan.shape.panel)
         self.has_one_row = n_rows == 1 and not form.is_sparse
         self._free = self._n_free = 0  # an address, and how many bytes are left there
-        self._keep: list[Any] = [parameters.rows, parameters.statistics]
+        self._keep: list[Any] = []
+        self._bases = addresses_of(parameters)
         wanted = {"train": plan.values[1:], "store": plan.values[1:], "evaluate": plan.values[-1:], "predict": []}
         self.a = [0 if v.is_input and form.is_sparse else self.buffer(v.n) for v in plan.values]
         kept = [v.keeps or needs_z(type(v.activation)) for v in plan.values]  # type: ignore[arg-type]
@@ -134,27 +140,23 @@ class Workspace:
         self.loss_partials = self.array(self.n_panels * plan.shape.vectors, "float64")
         self.operations = np.zeros(2 * len(plan.operations) + EXTRA, records.OPERATION)
         for op in plan.operations:
-            self._describe(op, parameters)
+            self._describe(op)
 
     # ---- memory ---------------------------------------------------------------------------------------------------
 
     def rebind(self, parameters: Parameters) -> None:
-        """Work on other parameters of the same plan's structure."""
-        n = len(self.plan.operations)
-        for old, new, names in (
-            (self._keep[0], parameters.rows, ("w", "b")),
-            (self._keep[1], parameters.statistics, ("running_mean", "running_variance")),
-        ):
-            shift = new.ctypes.data - old.ctypes.data
-            for addresses in (self.operations[name] for name in names if new.size):
-                addresses[:n] += shift
-                addresses[n + EXTRA :] += shift
-        self._keep[:2] = parameters.rows, parameters.statistics
+        """Work on other parameters of the same plan's structure; the former need not be alive."""
+        n, bases = len(self.plan.operations), addresses_of(parameters)
+        for old, new, names in zip(self._bases, bases, (("w", "b"), ("running_mean", "running_variance")), strict=True):
+            for name in names:
+                self.operations[name][:n] += new - old
+                self.operations[name][n + EXTRA :] += new - old
+        self._bases = bases
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of buffers, parameters apart."""
-        return sum(array.nbytes for array in self._keep[2:])
+        """Bytes of buffers."""
+        return sum(array.nbytes for array in self._keep)
 
     def keep(self, array: np.ndarray) -> int:
         """Keep an array alive; returns its address."""
@@ -215,10 +217,10 @@ class Workspace:
             self.operations[index][name] = value
         return index
 
-    def _describe(self, op: Operation, parameters: Parameters) -> None:
+    def _describe(self, op: Operation) -> None:
         """Fill the record of a layer."""
         record, itemsize = self.operations[op.index], np.dtype(self.plan.dtype).itemsize
-        base = parameters.rows.ctypes.data
+        base = self._bases[0]
         record["index"], record["n_in"], record["n_out"] = op.index, op.x.n, op.out.n
         record["x"], record["x_stride"], record["x_z"] = self.a[op.x.index], self.stride(op.x.n), self.z[op.x.index]
         record["a"], record["a_stride"], record["z"] = self.a[op.out.index], self.stride(op.out.n), self.z[op.out.index]
@@ -234,7 +236,7 @@ class Workspace:
         if op.kind == "dropout":
             record["rate"] = op.layer.rate  # type: ignore[union-attr]
         if op.is_norm:
-            self._describe_norm(op, record, parameters)
+            self._describe_norm(op, record)
 
     def _describe_gradient(self, op: Operation, record: Any) -> None:
         shape = self.plan.shape
@@ -246,14 +248,14 @@ class Workspace:
             record["t_stride"] = self.n_panels * shape.panel**2
             record["t"] = self.array(math.ceil(op.out.n / shape.panel) * int(record["t_stride"]))
 
-    def _describe_norm(self, op: Operation, record: Any, parameters: Parameters) -> None:
+    def _describe_norm(self, op: Operation, record: Any) -> None:
         layer: Any = op.layer
         record["eps"] = layer.eps
         if op.kind == "layer_norm":
             record["inverse_deviation"] = self.array(self.n_panels * self.plan.shape.panel)
             return
         itemsize = np.dtype(self.plan.dtype).itemsize
-        start = parameters.statistics.ctypes.data + op.statistics * itemsize
+        start = self._bases[1] + op.statistics * itemsize
         record["momentum"] = layer.momentum
         record["inverse_deviation"] = self.array(op.out.n)
         record["running_mean"], record["running_variance"] = start, start + op.out.n * itemsize

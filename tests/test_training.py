@@ -1,5 +1,8 @@
 """What `fit`, `partial_fit`, `evaluate`, `predict` and `gradients` mean."""
 
+import gc
+import weakref
+
 import covering
 import naive
 import numpy as np
@@ -423,6 +426,16 @@ def test_networks_of_other_structures_do_not_share_engines():
     assert fp.Network([fp.Dense(3, fp.kernels.activations.LeakyRelu(0.1))]).build(2)._plan.structure != (
         fp.Network([fp.Dense(3, fp.kernels.activations.LeakyRelu(0.2))]).build(2)._plan.structure
     )
+
+
+def test_engines_that_a_network_left_keep_neither_its_parameters_nor_too_many(monkeypatch):
+    monkeypatch.setattr(engines, "_left", {})
+    nets = [trained(seed, 17) for seed in range(engines.MAX_ALIKE + 3)]
+    parameters = [weakref.ref(net._parameters) for net in nets]
+    del nets
+    gc.collect()
+    assert [p() for p in parameters] == [None] * len(parameters)
+    assert {len(idle) for idle in engines._left.values()} == {engines.MAX_ALIKE}
 
 
 def test_large_engines_go_with_their_network(monkeypatch):
