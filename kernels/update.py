@@ -146,7 +146,7 @@ def apply_rule(spec, rule, clock, lr, row_stride, parameters, gradient, n):
 
 @inner
 def update_penalised(state, g, q, k):
-    """`update_register` after penalties and clip_value. Writes parameters and slots; adds to the sums of w^2 and |w|."""
+    """`update_register` after penalties and clip_value. Writes parameters and slots; adds to sums of w^2 and |w|."""
     plain, weights_of_penalties, bound, sums = state
     spec, w = plain[0], load(plain[5], k)
     store(sums, 0, load(sums, 0) + w * w)
