@@ -24,7 +24,6 @@ from .checks import DTYPE_CODES, AnyMatrix, SparseMatrix
 from .kernels import records
 from .kernels.catalogue import inverse_scaling, linear, sum_losses
 from .plan import aligned
-from .threads import pool
 
 OK, NON_FINITE = records.OK, records.NON_FINITE  # Descent.status
 
@@ -50,7 +49,6 @@ SCHEDULES = {
 
 BLOCK_ROWS = 8192  # rows of a call: their margins, targets and rates stay in L2
 CALL_NUMBERS = 1 << 22  # numbers of X that a call reads: at 1 to 3 ns each, Ctrl-C waits some 10 ms
-FIRST_ROWS = 512  # on several threads: rows before the copies are first made one, later as many as there were before
 PAD = 16  # numbers behind an array that kernels take in whole registers
 LINE, MAX_LINES, SPARSE_AHEAD = 64, 8, 16
 AHEAD_BYTES = 4096  # of rows that are prefetched; with rows of 112 bytes, 24 rows
@@ -99,10 +97,6 @@ class Descent:
     average_intercept : float
     t : float
         The number of the next update; the first is 1.
-    n_threads : int
-        More than 1, for CSR without l1 and without `average`: each thread trains a copy of the model on its share of
-        some thousand rows, then all go on from the mean of the copies (Zinkevich et al. 2010). The result depends on
-        the number of threads.
 
     Attributes
     ----------
@@ -117,6 +111,8 @@ class Descent:
         `OK`, or `NON_FINITE` if a margin (so a number of a row, or the model) or the model after a pass was not finite.
         The pass ended before that row's update.
     """
+
+    _most_rows = BLOCK_ROWS
 
     def __init__(
         self,
@@ -142,17 +138,15 @@ class Descent:
         average_coef: NDArray[Any] | None = None,
         average_intercept: float = 0.0,
         t: float = 1.0,
-        n_threads: int = 1,
     ) -> None:
         self.dtype, self.matrix, self.status, self.eta = np.dtype(dtype).name, matrix, OK, float(eta0)
-        self.learning_rate, self._n_threads = learning_rate, n_threads
+        self.learning_rate = learning_rate
         l1, l2 = penalty_parts(penalty, alpha, l1_ratio)
         # Bottou's first step is as long as a typical weight: eta = sqrt(1 / sqrt(alpha)) where t = 1.
         self._optimal = alpha, alpha**-0.75 if learning_rate == "optimal" else 0.0
         self._arrays: dict[str, NDArray[Any]] = {}  # what the record points to
-        self._records = np.zeros(n_threads, records.DESCENT)  # one a thread, the first is the model
-        self._record = record = self._records[0]
-        self._address = int(self._records.ctypes.data)
+        self._record = record = np.zeros((), records.DESCENT)
+        self._address = int(record.ctypes.data)
         record["loss"], record["parameter"] = LOSSES[loss], parameter
         record["schedule"], record["eta0"], record["power_t"] = SCHEDULES[learning_rate], eta0, power_t
         record["negative_weight"], record["positive_weight"] = class_weights
@@ -161,8 +155,6 @@ class Descent:
         record["t"], record["intercept"], record["average_intercept"] = t, intercept, average_intercept
         record["scale"] = record["b"] = 1.0
         self._pass = linear[matrix.is_sparse, self.dtype]
-        if n_threads > 1:
-            check_threads(matrix, l1, average)
         self._set_data(y, sample_weight)
         self._set_model(coef, average_coef, average)
 
@@ -186,9 +178,7 @@ class Descent:
             mean = matrix.n_columns
             record["ahead"] = max(1, min(24, AHEAD_BYTES // (mean * abs(matrix.column_stride) + 1)))
         self._point("row", aligned(length + PAD, self.dtype))
-        self._block = max(1, min(BLOCK_ROWS, CALL_NUMBERS // mean, matrix.n_rows))
-        if self._n_threads > 1:  # the mean of the copies takes time in proportion to the features
-            self._block = self._n_threads * max(2 * self._block, matrix.n_columns // mean)
+        self._block = max(1, min(self._most_rows, CALL_NUMBERS // mean, matrix.n_rows))
         for name in ("rates", "margins", "targets"):
             self._arrays[name] = np.zeros(self._block + PAD)
         record["rates"] = self._arrays["rates"].ctypes.data
@@ -204,10 +194,6 @@ class Descent:
             self._point("average_w", self._padded(average_coef if counts else None))
         if self._record["l1"] > 0:
             self._point("paid", self._padded(None))
-        self._record["n_copies"] = 1
-        self._copies = [(self._arrays["w"], self._arrays["row"])]
-        for _ in range(1, self._n_threads):
-            self._copies.append((self._padded(None), aligned(len(self._arrays["row"]), self.dtype)))
 
     def _padded(self, values: NDArray[Any] | None) -> NDArray[Any]:
         array = aligned(self._n_features + PAD, self.dtype)
@@ -249,13 +235,13 @@ class Descent:
         total, self.status = 0.0, OK
         first = 0
         while first < n and self.status == OK:
-            last = min(n, first + (self._block if self._n_threads == 1 else min(self._block, FIRST_ROWS + first)))
-            record["first"], record["last"] = first, last
-            self._tabulate(last - first)
-            self.status = self._pass(address, 0, 1) if self._n_threads == 1 else self._run_copies(first, last)
+            record["first"], record["last"] = first, min(n, first + self._block)
+            self._tabulate(int(record["last"]) - first)
+            self.status = self._go()
             if tracks:
-                total += self._sum_losses()
-            first = last
+                sum_losses(address)
+                total += float(record["loss_sum"])
+            first = int(record["last"])
         if not (np.isfinite(self._arrays["w"]).all() and math.isfinite(self.intercept)):
             self.status = NON_FINITE
         if not tracks:
@@ -274,46 +260,10 @@ class Descent:
         else:
             rates[:n] = self.eta
 
-    def _sum_losses(self) -> float:
-        """The sum of the losses of the rows that the last call went over."""
-        for i in range(self._n_threads):
-            sum_losses(self._address + i * self._records.itemsize)
-        return float(self._records["loss_sum"].sum())
-
-    def _run_copies(self, first: int, last: int) -> int:
-        """Rows first to last, each thread a part of them on a copy of the model, then the mean of the copies."""
-        copies, n = self._records, self._n_threads
-        n_rows, t, penalty_sum = last - first, self.t, float(self._record["penalty_sum"])
-        copies[1:] = copies[0]
-        copies["n_copies"], copies["penalty_sum"] = n, 0.0
-        edges = first + n_rows * np.arange(n + 1) // n
-        copies["first"], copies["last"] = edges[:-1], edges[1:]
-        rates = [self._arrays["rates"][i:n_rows:n].copy() for i in range(n)]  # all go through the same ones
-        rates[-1] = np.append(rates[-1], rates[-1][-1:])  # the last part may be longer by a row
-        copies["rates"] = [array.ctypes.data for array in rates]
-        for name in ("margins", "targets"):
-            if self._record[name]:
-                copies[name] = self._arrays[name].ctypes.data + 8 * (edges[:-1] - first)
-        for i in range(1, n):
-            self._copies[i][0][:] = self._arrays["w"]
-        copies["w"], copies["row"] = zip(*((w.ctypes.data, row.ctypes.data) for w, row in self._copies), strict=True)
-        pool.run(self._address, n, lambda: None, self._pass.function)
-        self._unite(t + n_rows)
-        self._record["penalty_sum"] += penalty_sum
-        return OK if (copies["done"] == edges[1:]).all() else NON_FINITE
-
-    def _unite(self, t: float) -> None:
-        """Make the model the mean of its copies."""
-        copies, w = self._records, self._arrays["w"]
-        factors = (copies["scale"] / self._n_threads).astype(w.dtype)
-        w *= factors[0]
-        for (other, _), factor in zip(self._copies[1:], factors[1:], strict=True):
-            other *= factor  # in place: it is written anew before it is used
-            w += other
-        record = self._record
-        record["scale"], record["t"], record["intercept"] = 1.0, t, copies["intercept"].mean()
-        record["penalty_sum"] = copies["penalty_sum"].sum()
-        record["rates"] = self._arrays["rates"].ctypes.data
+    def _go(self) -> int:
+        """Rows first to last of the record, whose rates are tabulated, or fewer; returns the status."""
+        status: int = self._pass(self._address)
+        return status
 
     @property
     def coef(self) -> NDArray[Any]:
@@ -353,11 +303,3 @@ def penalty_parts(penalty: str | None, alpha: float, l1_ratio: float) -> tuple[f
     """The factors of |w|_1 and of |w|^2 / 2."""
     ratio = {"l1": 1.0, "l2": 0.0, "elasticnet": l1_ratio}.get(penalty or "")
     return (0.0, 0.0) if ratio is None else (alpha * ratio, alpha * (1.0 - ratio))
-
-
-def check_threads(matrix: AnyMatrix, l1: float, average: int) -> None:
-    """What several threads cannot do at once."""
-    if not matrix.is_sparse:
-        raise ValueError("several threads train a linear model on sparse rows only: on dense ones they gain nothing")
-    if l1 > 0 or average > 0:
-        raise ValueError("several threads train a linear model with penalty 'l2' or None and without average")

@@ -1,7 +1,7 @@
 """The worker threads: how many, waking them, and fork.
 
 Workers are persistent Python threads that run the same compiled call as the calling thread, without the GIL. The bits
-of a result do not depend on their number, so it may change at any time.
+of a result do not depend on their number, so it may change at any time; those of `hogwild` do.
 """
 
 from __future__ import annotations

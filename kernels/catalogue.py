@@ -11,10 +11,12 @@ run_chunks = Routine("run", "run", 3)
 shuffle = Routine("rng", "shuffled", 5)
 first_flaw = Routine("structure", "first_flaw", 6)
 linear = {  # passes of linear models, by (is sparse, dtype)
-    (False, "float32"): Routine("linear", "dense_float32", 3),
-    (False, "float64"): Routine("linear", "dense_float64", 3),
-    (True, "float32"): Routine("linear_sparse", "sparse_float32", 3),
-    (True, "float64"): Routine("linear_sparse", "sparse_float64", 3),
+    (False, "float32"): Routine("linear", "dense_float32", 1),
+    (False, "float64"): Routine("linear", "dense_float64", 1),
+    (True, "float32"): Routine("linear_sparse", "sparse_float32", 1),
+    (True, "float64"): Routine("linear_sparse", "sparse_float64", 1),
 }
+hogwild = {dtype: Routine("hogwild", f"hogwild_{dtype}", 3) for dtype in ("float32", "float64")}
 sum_losses = Routine("linear_losses", "sum_losses", 1)
 inverse_scaling = Routine("linear_losses", "inverse_scaling", 2)
+scales_ahead = Routine("linear_losses", "scales_ahead", 2)

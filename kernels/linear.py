@@ -183,16 +183,16 @@ def descend_dense(spec, address):
     return status
 
 
-def dense_float32(address, worker, n_workers):
-    """`descend_dense` of a float32 model; one worker only."""
+def dense_float32(address):
+    """`descend_dense` of a float32 model."""
     mode = flush_denormals()
     status = descend_dense(float32_spec(), address)
     restore_mode(mode)
     return status
 
 
-def dense_float64(address, worker, n_workers):
-    """`descend_dense` of a float64 model; one worker only."""
+def dense_float64(address):
+    """`descend_dense` of a float64 model."""
     mode = flush_denormals()
     status = descend_dense(float64_spec(), address)
     restore_mode(mode)

@@ -1,6 +1,6 @@
-"""What is told of whole blocks of rows, on registers: the sum of their losses, and their learning rates.
+"""What is told of whole blocks of rows: the sum of their losses, their learning rates, the scales of the weights.
 
-Both are float64 for models of either dtype.
+All are float64 for models of either dtype.
 """
 
 from __future__ import annotations
@@ -46,4 +46,15 @@ def inverse_scaling(address, n):
     for k in range(0, n, lanes_of(spec)):
         t = lane_numbers(spec) + (d.t + k)
         store(rates, k, d.eta0 * np.exp(-d.power_t * np.log(t)))
+    return 0
+
+
+def scales_ahead(address, n):
+    """Write the scales before each of n rows and after the last to d.scales, from d.scale on."""
+    d = descent_at(address, 0)
+    rates, scales, l2, scale = double_pointer(d.rates), double_pointer(d.scales), d.l2, d.scale
+    scales[0] = scale
+    for k in range(n):
+        scale *= max(1.0 - l2 * rates[k], 0.0)
+        scales[k + 1] = scale
     return 0

@@ -29,7 +29,7 @@ from .linear_step import (
     specification,
     weight_of,
 )
-from .records import DESCENT, NON_FINITE, OK, PA1, RATES
+from .records import NON_FINITE, OK, PA1, RATES
 from .scattered import add_row, row_dot
 from .simd import (
     double_pointer,
@@ -45,8 +45,6 @@ from .simd import (
 )
 from .sparse import item_size, read_index
 from .sync import flush_denormals, restore_mode
-
-DESCENT_BYTES = DESCENT.itemsize
 
 float32_spec, float64_spec = specification(types.float32), specification(types.float64)
 
@@ -110,12 +108,10 @@ def fold(spec, d, scale):
 
 
 @forced
-def fetch(spec, d, source, k, last):
-    """Prefetch the row `ahead` rows after number k, and where the one after as many again starts."""
-    pointer_size = item_size(source.indptr_code)
-    farther = row_number(d.rows, min(k + 2 * d.ahead, last - 1))
-    prefetch(source.indptr + farther * pointer_size)
-    later = row_number(d.rows, min(k + d.ahead, last - 1))
+def fetch(spec, d, source, k, farther):
+    """Prefetch row number k of the pass, and where row number `farther` starts."""
+    prefetch(source.indptr + row_number(d.rows, farther) * item_size(source.indptr_code))
+    later = row_number(d.rows, k)
     start = read_index(source.indptr, source.indptr_code, later)
     prefetch_lines(source.address + start * item_size(source.code), d.data_lines)
     prefetch_lines(source.indices + start * item_size(source.indices_code), d.index_lines)
@@ -159,7 +155,7 @@ def descend_sparse(spec, address):
         square_norm, absolute_norm = square_norm * scale * scale, absolute_norm * scale
     penalty_sum, status, k = 0.0, OK, first
     while k < last:
-        fetch(spec, d, source, k, last)
+        fetch(spec, d, source, min(k + d.ahead, last - 1), min(k + 2 * d.ahead, last - 1))
         row = row_number(d.rows, k)
         n, x, columns = row_of(spec, source, row, d.row)
         product = scale * row_dot(spec, x, columns, step, w, n)
@@ -206,21 +202,17 @@ def descend_sparse(spec, address):
     return status
 
 
-@forced
-def descend_copies(spec, address, worker, n_workers):
-    """The descents of one of several workers: every n_workers-th of those at `address`; returns the worst status."""
-    mode, status = flush_denormals(), OK
-    for i in range(worker, descent_at(address, 0).n_copies, n_workers):
-        status = max(status, descend_sparse(spec, address + i * DESCENT_BYTES))
+def sparse_float32(address):
+    """`descend_sparse` of a float32 model."""
+    mode = flush_denormals()
+    status = descend_sparse(float32_spec(), address)
     restore_mode(mode)
     return status
 
 
-def sparse_float32(address, worker, n_workers):
-    """`descend_copies` of a float32 model."""
-    return descend_copies(float32_spec(), address, worker, n_workers)
-
-
-def sparse_float64(address, worker, n_workers):
-    """`descend_copies` of a float64 model."""
-    return descend_copies(float64_spec(), address, worker, n_workers)
+def sparse_float64(address):
+    """`descend_sparse` of a float64 model."""
+    mode = flush_denormals()
+    status = descend_sparse(float64_spec(), address)
+    restore_mode(mode)
+    return status

@@ -15,7 +15,19 @@ from numba.extending import intrinsic
 from .functions import softplus
 from .jit import forced
 from .logistic import logistic
-from .records import EPSILON_INSENSITIVE, HINGE, HUBER, LOG, MODIFIED_HUBER, PA1, RATES, SQUARED_ERROR, SQUARED_HINGE
+from .records import (
+    EPSILON_INSENSITIVE,
+    HINGE,
+    HUBER,
+    LEAST_SCALE_32,
+    LEAST_SCALE_64,
+    LOG,
+    MODIFIED_HUBER,
+    PA1,
+    RATES,
+    SQUARED_ERROR,
+    SQUARED_HINGE,
+)
 from .simd import I32, Spec, double_pointer, index_pointer, itemsize_of, prefetch
 
 LARGEST_SLOPE = 1e12  # of a loss: scikit-learn's bound
@@ -69,8 +81,8 @@ def prefetch_lines(address, n):
 
 @forced
 def smallest_scale(spec):
-    """Below this the scale of the weights becomes 1, and they what they are; scikit-learn's numbers."""
-    return 1e-6 if itemsize_of(spec) == 4 else 1e-9
+    """Below this the scale of the weights becomes 1, and they what they are."""
+    return LEAST_SCALE_32 if itemsize_of(spec) == 4 else LEAST_SCALE_64
 
 
 @forced

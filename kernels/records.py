@@ -164,16 +164,23 @@ DESCENT = record(
     square_norm="f8",  # CSR: of w in units of `scale`
     absolute_norm="f8",
     loss_sum="f8",
-    n_copies="i8",  # records that follow each other, for models that are trained side by side
+    # Hogwild.
+    scales="i8",  # the scale before each row of this call and after the last, float64
+    board="i8",  # what the workers tell each other, see `hogwild`
+    row_bytes="i8",  # of each worker's room for a row
 )
 
 OK, BAD_INPUT, DIVERGED = 0, 1, 2  # JOB.status
 NON_FINITE = 1  # status of a DESCENT
+LEAST_SCALE_32, LEAST_SCALE_64 = 1e-6, 1e-9  # below this the scale of weights goes into them; scikit-learn's numbers
 RATES, PA1, PA2 = 0, 1, 2  # DESCENT.schedule
 (HINGE, LOG, MODIFIED_HUBER, SQUARED_HINGE, SQUARED_ERROR, HUBER, EPSILON_INSENSITIVE,
  SQUARED_EPSILON_INSENSITIVE) = range(8)  # DESCENT.loss  # fmt: skip
 
 # Sizes that buffers and programs have to agree about with kernels.
+BOARD_LINE = 16  # float64 from one worker's line of a board to the next: two cache lines, which are fetched in pairs
+(BOARD_CHANGE, BOARD_SQUARE, BOARD_INTERCEPT, BOARD_PENALTY, BOARD_UPDATES,
+ BOARD_STATUS) = range(6)  # on the line of a worker  # fmt: skip
 PIECE = 256  # CSR: entries of a row that are read at a time; their values and columns take 3 KB of scratch
 BLOCK_ROWS = 256  # rows of panels of one unit of work where gradients are stored: 32 KB
 N_KEYS = 6  # numbers that determine a permutation

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import SGDClassifier, SGDRegressor
 
 from fastprop.checks import check_matrix
+from fastprop.hogwild import Hogwild
 from fastprop.linear import LOSSES, NON_FINITE, OK, SCHEDULES, Descent
 
 CLASSIFIES = ("hinge", "squared_hinge", "modified_huber", "log_loss")
@@ -276,47 +277,92 @@ def test_scikit_learns_passive_aggressive_steps(schedule):
 # ---- several threads ----------------------------------------------------------------------------------------------
 
 
-def test_several_threads_train_copies_that_become_one():
+def many_rows(loss="hinge", dtype="float64", n=3000, d=400):
+    """Enough sparse rows for several chunks on each thread, and their targets."""
     rng = np.random.default_rng(0)
-    X = scipy.sparse.random(3000, 400, density=0.05, format="csr", random_state=0)
-    y = np.where(X @ rng.standard_normal(400) > 0, 1.0, -1.0)
-    settings = settings_of("hinge", "l2", "optimal", d=400) | {"alpha": 1e-4, "class_weights": (1.0, 1.0)}
-    one, two, again = (Descent(check_matrix(X), y, n_threads=n, **settings) for n in (1, 2, 2))
+    X = scipy.sparse.random(n, d, density=0.05, format="csr", random_state=0).astype(dtype)
+    scores = X @ rng.standard_normal(d)
+    return X, np.where(scores > 0, 1.0, -1.0) if loss in CLASSIFIES else scores
+
+
+@pytest.mark.parametrize("n_threads", [2, 3])
+@pytest.mark.parametrize("loss", ["hinge", "log_loss"])
+def test_hogwild_learns_as_well_as_one_thread(loss, n_threads):
+    X, y = many_rows(loss)
+    settings = settings_of(loss, "l2", "optimal", d=400) | {"alpha": 1e-4, "class_weights": (1.0, 1.0)}
+    one = Descent(check_matrix(X), y, **settings)
+    several = Hogwild(check_matrix(X), y, n_threads=n_threads, **settings)
+    rng = np.random.default_rng(0)
     for _ in range(5):
         order = rng.permutation(3000)
-        losses = [descent.run(order) for descent in (one, two, again)]
-    assert two.status == OK
-    assert two.t == one.t
-    accuracy = [np.mean(np.sign(X @ descent.coef + descent.intercept) == y) for descent in (one, two)]
+        losses = [descent.run(order) for descent in (one, several)]
+    assert several.status == OK
+    assert several.t == one.t
+    accuracy = [np.mean(np.sign(X @ descent.coef + descent.intercept) == y) for descent in (one, several)]
     assert accuracy[1] > accuracy[0] - 0.02 > 0.85
     assert losses[1] < 1.5 * losses[0]
-    np.testing.assert_array_equal(two.coef, again.coef)
 
 
-def test_copies_of_one_pass_are_their_mean():
-    X, y, weights = problem(sparse=True)
-    settings = settings_of("log_loss", "l2", "constant")
-    both = Descent(check_matrix(X), y, weights, n_threads=2, **settings)
-    halves = [naive_linear.Descent(X, y, weights, **settings) for _ in range(2)]
-    expected = sum(half.run(rows) for half, rows in zip(halves, (np.arange(33), np.arange(33, 67)), strict=True))
-    np.testing.assert_allclose(both.run(), expected)
-    np.testing.assert_allclose(both.coef, (halves[0].coef + halves[1].coef) / 2)
-    np.testing.assert_allclose(both.intercept, (halves[0].intercept + halves[1].intercept) / 2)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_hogwild_on_one_thread_is_the_descent(schedule, dtype):
+    """But for the last bit, where the compiler fuses other products and sums."""
+    loss = "epsilon_insensitive" if schedule.startswith("pa") else "log_loss"
+    X, y = many_rows(loss, dtype)
+    settings = settings_of(loss, "l2", schedule, d=400, dtype=dtype) | {"alpha": 1e-3}
+    matrix, weights = check_matrix(X), np.random.default_rng(1).random(3000)
+    one, same = Descent(matrix, y, weights, **settings), Hogwild(matrix, y, weights, n_threads=1, **settings)
+    tolerance = 1e-12 if dtype == "float64" else 1e-5
+    for seed in range(2):
+        order = np.random.default_rng(seed).permutation(3000)
+        np.testing.assert_allclose(same.run(order), one.run(order), rtol=tolerance)
+        assert_agree(same, one, tolerance)
 
 
-def test_several_threads_stop_at_numbers_that_are_not_finite():
-    X, y, _ = problem(sparse=True)
-    X.data[-1] = np.nan
-    descent = Descent(check_matrix(X), y, n_threads=2, **settings_of("log_loss", "l2", "constant"))
+def test_hogwild_on_threads_moves_every_weight_once():
+    """Rows that have no column in common leave nothing to lose: all threads do what one does."""
+    n = 4000
+    X, y = scipy.sparse.eye_array(n, format="csr"), np.where(np.arange(n) % 3, 1.0, -1.0)
+    settings = settings_of("squared_error", "l2", "invscaling", d=n) | {"intercept_decay": 0.0}
+    one, several = Descent(check_matrix(X), y, **settings), Hogwild(check_matrix(X), y, n_threads=3, **settings)
+    order = np.random.default_rng(0).permutation(n)
+    np.testing.assert_allclose(several.run(order), one.run(order), rtol=0.01)
+    np.testing.assert_allclose(several.coef, one.coef, rtol=1e-12)
+    assert several.t == one.t
+
+
+def test_hogwild_adds_up_changes_of_the_intercept():
+    """Of the epsilon-insensitive loss far below the targets: each row adds its rate."""
+    X = scipy.sparse.csr_array((4000, 5))
+    settings = settings_of("epsilon_insensitive", None, "constant", d=5) | {"class_weights": (1.0, 1.0)}
+    descent = Hogwild(check_matrix(X), np.full(4000, 1e6), n_threads=3, **settings)
+    descent.run()
+    np.testing.assert_allclose(descent.intercept, 0.2 + 4000 * 0.02 * 0.5)
+
+
+def test_hogwild_leaves_weights_that_shrink_at_once_to_one_thread():
+    X, y = many_rows()
+    settings = settings_of("hinge", "l2", "constant", d=400) | {"alpha": 20.0}
+    one, several = Descent(check_matrix(X), y, **settings), Hogwild(check_matrix(X), y, n_threads=2, **settings)
+    np.testing.assert_allclose(several.run(), one.run())
+    np.testing.assert_array_equal(several.coef, one.coef)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 3])
+def test_hogwild_stops_at_numbers_that_are_not_finite(n_threads):
+    X, y = many_rows(n=20000)
+    X.data[X.indptr[2000]] = np.nan
+    descent = Hogwild(check_matrix(X), y, n_threads=n_threads, **settings_of("log_loss", "l2", "constant", d=400))
     descent.run()
     assert descent.status == NON_FINITE
+    assert descent.t < 20000  # nobody went on to the end
 
 
 @pytest.mark.parametrize("refused", [{"average": 1}, {"penalty": "l1"}])
-def test_what_several_threads_cannot_do(refused):
+def test_what_hogwild_cannot_do(refused):
     X, y, _ = problem(sparse=True)
     settings = settings_of("log_loss", "l2", "constant") | refused
     with pytest.raises(ValueError, match="without average"):
-        Descent(check_matrix(X), y, n_threads=2, **settings)
+        Hogwild(check_matrix(X), y, n_threads=2, **settings)
     with pytest.raises(ValueError, match="sparse rows only"):
-        Descent(check_matrix(X.toarray()), y, n_threads=2, **settings)
+        Hogwild(check_matrix(X.toarray()), y, n_threads=2, **settings)

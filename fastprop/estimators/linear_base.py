@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -18,6 +20,7 @@ from sklearn.utils import assert_all_finite, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from ..checks import AnyMatrix, SparseMatrix, is_sparse
+from ..hogwild import Hogwild
 from ..linear import Descent
 from ..optimizers import Optimizer
 from ..threads import limit
@@ -133,23 +136,22 @@ class LinearSGD(SparseCoefMixin, CallbackSupportMixin, BaseEstimator):  # type: 
         self, matrix: AnyMatrix, targets: list[Array], sample_weight: Array | None, class_weights: list[Any]
     ) -> list[Descent]:
         """One descent for each target."""
-        n_threads = 1
+        kind: Callable[..., Descent] = Descent
         if self.mode == "hogwild":
             if not matrix.is_sparse:
                 raise ValueError("mode='hogwild' is for sparse X; give a CSR matrix, or use mode='online'")
-            n_threads = self.n_threads or limit()[0]
+            kind = partial(Hogwild, n_threads=self.n_threads or limit()[0])
         loss, *threshold = self.loss_functions[self.loss]
         parameter = self.epsilon if self.loss in REGRESSION_LOSSES else threshold[0] if threshold else 0.0
         averages = self._averages or [(None, 0.0)] * len(targets)
         return [
-            Descent(
+            kind(
                 matrix, y, sample_weight, dtype=self._weights.dtype, loss=loss, parameter=parameter,
                 penalty=self.penalty, alpha=self.alpha, l1_ratio=self.l1_ratio or 0.0,
                 learning_rate=self.learning_rate, eta0=self.eta0, power_t=self.power_t,
                 fit_intercept=self.fit_intercept, intercept_decay=SPARSE_INTERCEPT_DECAY if matrix.is_sparse else 1.0,
                 average=int(self.average), class_weights=class_weights[i], coef=self._weights[i],
                 intercept=self._biases[i], average_coef=averages[i][0], average_intercept=averages[i][1], t=self.t_,
-                n_threads=n_threads,
             )
             for i, y in enumerate(targets)
         ]  # fmt: skip

@@ -78,8 +78,9 @@ class SGDClassifier(ClassifierMixin, LinearSGD):  # type: ignore[misc]
         Publish the mean of the weights after all updates, or from update number `average` on.
     mode : {"online", "minibatch", "hogwild"}, default "online"
         "online" updates after each row. "minibatch" trains a `Network` of one layer in batches, with `solver`.
-        "hogwild" updates after each row on several threads at once: for sparse X with penalty "l2" or None. The
-        result depends on their number and is not reproducible elsewhere, whatever `random_state` is.
+        "hogwild" shares the rows out among threads, which update the same weights after each row without locks: for
+        sparse X with penalty "l2" or None, without `average`. Not reproducible: results differ a little from run to
+        run, whatever `random_state` is, unless n_threads=1.
     solver : {"adam", "sgd"} or optimizer of fastprop, default "adam"
         For mode "minibatch". By name its rate is `eta0`.
     batch_size : int or "auto", default "auto"
