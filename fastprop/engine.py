@@ -139,6 +139,8 @@ class Engine:
 
     def bind(self, X: AnyMatrix, y: AnyMatrix | None = None, weights: np.ndarray | None = None) -> None:
         """Point the programs to the data; weights are float64."""
+        if X.n_columns != self.plan.n_features:  # kernels trust it
+            raise ValueError(f"X has {X.n_columns} features, but the network is expecting {self.plan.n_features}")
         self.data = X
         self._alive |= {"y": y, "weights": weights}
         self.sources[0] = X.source

@@ -23,6 +23,7 @@ from ..optimizers import Optimizer
 from ..passes import raw_outputs
 from ..targets import Targets
 from ..validation import Rows, check_some_weight, take
+from .all_or_nothing import all_or_nothing
 from .architecture import check_lbfgs, draw_weights, hidden_sizes, layers_of, optimizer_of
 from .coefficients import Coefficients
 from .fit_tasks import FitTasks
@@ -116,6 +117,9 @@ class BaseMLP(CallbackSupportMixin, Coefficients, CheckedParameters, BaseEstimat
     def _labels(self) -> Labels | None:
         raise NotImplementedError
 
+    def _expect(self, y: Any, classes: Any) -> None:
+        """Hear which classes there will be in calls of `partial_fit`, of which this is perhaps the first."""
+
     def _read_held_out(self, X: Any, y: Any) -> tuple[AnyMatrix, np.ndarray]:
         """The same of X_val and y_val, which must fit what is known."""
         raise NotImplementedError
@@ -143,7 +147,6 @@ class BaseMLP(CallbackSupportMixin, Coefficients, CheckedParameters, BaseEstimat
         weights = self._weights(sample_weight, matrix, y)
         loss = loss_of(self.loss, self._labels(), self.output_weights)
         targets = self._targets(y, matrix.n_rows, loss)
-        self._ready: Any = None
         try:
             state = random_generator(self.random_state)
             net = self._network(matrix, targets, loss, state, is_first)
@@ -237,9 +240,11 @@ class BaseMLP(CallbackSupportMixin, Coefficients, CheckedParameters, BaseEstimat
         keep_rate(self, net)
         return True
 
-    def _partial_fit(self, X: Any, y: Any, sample_weight: Any) -> Any:
+    @all_or_nothing
+    def _partial_fit(self, X: Any, y: Any, sample_weight: Any, classes: Any = None) -> Any:
         """All of `partial_fit` the long way."""
         self._check_parameters()
+        self._expect(y, classes)
         if self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
         hidden_sizes(self.hidden_layer_sizes)
@@ -249,7 +254,6 @@ class BaseMLP(CallbackSupportMixin, Coefficients, CheckedParameters, BaseEstimat
         weights = self._weights(sample_weight, matrix, y)
         loss = loss_of(self.loss, self._labels(), self.output_weights) if net is None else net.loss
         targets = self._targets(y, matrix.n_rows, loss)
-        self._ready = None
         try:
             if net is None:
                 net = self._network(matrix, targets, loss, random_generator(self.random_state), is_first)

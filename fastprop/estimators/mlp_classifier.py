@@ -15,6 +15,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 from ..checks import AnyMatrix
 from ..losses import Loss, resolve_loss
 from ..targets import Targets, probabilities
+from .all_or_nothing import all_or_nothing
 from .mlp import BaseMLP, has_updates
 from .mlp_labels import Labels
 from .mlp_losses import loss_names
@@ -226,6 +227,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
 
     # ---- training -------------------------------------------------------------------------------------------------
 
+    @all_or_nothing
     @with_callbacks  # type: ignore[untyped-decorator]
     def fit(self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None) -> MLPClassifier:
         """Train.
@@ -269,12 +271,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         """
         if sample_weight is None and (classes is None or self._knows(classes)) and self._update_quickly(X, y):
             return self
+        self._partial_fit(X, y, sample_weight, classes)
+        return self
+
+    def _expect(self, y: Any, classes: Any) -> None:
         if isinstance(self.class_weight, str):
             raise ValueError("class_weight 'balanced' needs all rows at once: give partial_fit a dict of weights")
         if _check_partial_fit_first_call(self, classes):
             self._multilabel, self._sparse_labels = type_of_target(y).startswith("multilabel"), False
-        self._partial_fit(X, y, sample_weight)
-        return self
 
     def _knows(self, classes: Any) -> bool:
         return np.array_equal(classes, self.__dict__.get("classes_", ()))

@@ -13,6 +13,7 @@ from sklearn.utils.metaestimators import available_if
 from ..checks import AnyMatrix
 from ..losses import Loss
 from ..targets import Targets, decode, prepare_targets
+from .all_or_nothing import all_or_nothing
 from .mlp import BaseMLP, has_updates
 from .mlp_losses import loss_names
 
@@ -202,6 +203,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
 
     # ---- training -------------------------------------------------------------------------------------------------
 
+    @all_or_nothing
     @with_callbacks  # type: ignore[untyped-decorator]
     def fit(self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None) -> MLPRegressor:
         """Train.

@@ -22,7 +22,7 @@ from .lbfgs import minimise, penalty_of
 from .mlp_epochs import Epochs, EpochScaling, epochs_of
 from .mlp_losses import constant_of, reported
 
-LEVELS = 5  # from a warning here up to the line that called fit, through scikit-learn's decorator
+LEVELS = 6  # from a warning here up to the line that called fit, through two decorators
 
 
 def attributes_of(estimator: Any, net: Network) -> Callable[[], dict[str, Any]]:
