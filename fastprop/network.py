@@ -61,7 +61,7 @@ class Network:
         Of the last `fit`.
     divides_penalties : bool
         False; set it to True to divide l1 and l2 by the sum of the sample weights of each update, which is what
-        scikit-learn's `alpha` means.
+        scikit-learn's `alpha` means, and as there to average the losses of updates by their rows, not their weights.
     extra : dict
         What `save` stored with the model.
 
@@ -100,6 +100,7 @@ class Network:
         self.dtype = models.check_dtype(dtype)
         self.classes_: np.ndarray | None = None
         self.history_: dict[str, list[float]]
+        self._penalties: list[float]  # the part of each loss of history_ that is due to l1 and l2
         self.extra: dict[str, Any] = {}
         self.epochs_done = 0
         self._plan: Plan | None = None
@@ -292,13 +293,16 @@ class Network:
         self._parameters = models.fitting(plan, self._parameters, self.optimizer.rule())
         batch = batch_rows(plan, rows.n_used, settings.batch_size)
         if plan.has_batch_norm and batch == 1:
-            raise ValueError("batch_size must be at least 2 with BatchNorm: one sample has no variance")
+            what = "batch_size must be at least 2" if rows.n_used > 1 else "there must be at least 2 samples"
+            raise ValueError(f"{what} with BatchNorm: one sample has no variance")
         accumulates = settings.accumulate > 1 and batch < rows.n_used
         bar.compiling("kernels")
         n_workers = candidates(settings.n_threads)[-1]
         job = job_of(self, "train", rows.matrix, rows.targets)
         with self._engines.lend(job, batch, n_workers, accumulates) as engine:
-            engine.bind(rows.matrix, rows.targets.matrix, rows.weights)
+            # The weight of a sample cancels from an update of its own, and then from the loss of the epoch.
+            cancels = engine.is_online and self.divides_penalties
+            engine.bind(rows.matrix, rows.targets.matrix, None if cancels else rows.weights)
             return Trainer(self, engine, rows, settings, validate, bar).run()
 
     def gradients(self, X: Any, y: Any, sample_weight: Any = None) -> tuple[float, list[Pair]]:

@@ -51,7 +51,9 @@ class Samples(Segments):
         chunks["first"][1:] = ends[:-1]
         chunks["position"], chunks["n_rows"] = chunks["first"], ends - chunks["first"]
         chunks["count"], chunks["lr"], chunks["is_last"] = count + ends, rates[ends - 1], 1
-        sums = np.add.reduceat(weights, chunks["first"]) if weights is not None and len(ends) else chunks["n_rows"]
+        sums = chunks["n_rows"]
+        if weights is not None and len(ends) and not self.counts_rows:
+            sums = np.add.reduceat(weights, chunks["first"])
         epoch_of = np.asarray(epochs)[(ends - 1) // max(n_each, 1)]
         closes = epochs if first + n_updates == self.updates_of_epoch else range(0)
         return Segment(chunks, epoch_of, sums.astype(np.float64), self._in_data(rows), closes, rates)

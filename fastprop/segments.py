@@ -34,7 +34,8 @@ class Segment:
     epochs : ndarray of int
         The epoch of each chunk; does not decrease.
     weights : ndarray of float64
-        The sum of the sample weights of each chunk's update; per sample, of the chunk.
+        What the loss of each chunk's update, or per sample of the chunk, weighs in its epoch's: the sum of its sample
+        weights, or its rows.
     rows : ndarray of int64 or None
         Row numbers that chunks count in.
     closes : range
@@ -93,6 +94,8 @@ class Segments:
     seed : int
     first_epoch : int
         Epochs before this fit: each has a permutation of its own.
+    counts_rows : bool, default False
+        Whether an update weighs in its epoch's loss by its rows, whatever their weights.
     """
 
     def __init__(
@@ -106,7 +109,9 @@ class Segments:
         shuffle: bool,
         seed: int,
         first_epoch: int,
+        counts_rows: bool = False,
     ) -> None:
+        self.counts_rows = counts_rows
         self.engine, self.n_rows, self.weights, self.numbers = engine, n_rows, weights, numbers
         self.update_rows = min(n_rows, (batch_size or n_rows) * accumulate)
         self.updates_of_epoch = -(-n_rows // self.update_rows)
@@ -159,6 +164,8 @@ class Segments:
         updates["inverse_weight"] = 1.0 / sums
         closes = epochs if first + n_updates == self.updates_of_epoch else range(0)
         chunks = chunks_of(updates, sizes, self.limit)
+        if self.counts_rows:
+            sums = sizes.astype(np.float64)
         if len(chunks) > len(updates):
             parts = np.maximum(1, -(-sizes // self.limit))
             epoch_of, sums = np.repeat(epoch_of, parts), np.repeat(sums, parts)

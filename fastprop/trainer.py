@@ -121,6 +121,7 @@ class Trainer:
             settings.shuffle,
             settings.seed,
             self.net.epochs_done,
+            self.net.divides_penalties,
         )
 
     # ---- epochs ---------------------------------------------------------------------------------------------------
@@ -142,6 +143,7 @@ class Trainer:
             self._finish_history()
             if self.settings.counts:
                 self.net.history_, self.net.epochs_done = self.history, self.segments.first_epoch + self.n_closed
+                self.net._penalties = self.penalties
         if self.best is not None:
             self.engine.parameters.rows[0], self.engine.parameters.statistics[:] = self.best
         return self.history
@@ -324,7 +326,7 @@ class Trainer:
     def _finish_history(self) -> None:
         """Bring all lists to the number of complete epochs, wherever Ctrl-C or divergence came; NaN for the unknown."""
         n = min(self.n_closed, *map(len, self.history.values()))
-        for values in self.history.values():
+        for values in (*self.history.values(), self.penalties):
             del values[n:]
         self._write_history(range(n, self.n_closed))
         for values in self.history.values():

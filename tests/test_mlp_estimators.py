@@ -146,8 +146,9 @@ def test_the_objective_of_lbfgs_and_its_gradient(problems, kind):
     weights = np.random.default_rng(0).uniform(0.5, 2.0, len(X))
     model = ours_for(kind, hidden_layer_sizes=(4,), activation="tanh", solver="lbfgs", alpha=0.3, max_iter=2)
     model.fit(X, y, weights)
-    matrix, codes = model._read_training_data(X, y, False, False)
-    objective = Objective(model.network_, Rows(matrix, model._targets(codes, len(X), model.network_.loss), weights))
+    matrix, y = model._read(X, y, False)
+    targets = model._targets(model._codes_of(y, False), model.network_.loss, model.network_)
+    objective = Objective(model.network_, Rows(matrix, targets, weights))
     point = np.random.default_rng(1).normal(size=objective.point.size) * 0.3
     loss, gradient = objective(point)
     np.testing.assert_array_equal(objective.point, point)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from numbers import Integral, Real
 from typing import Any
@@ -87,9 +88,9 @@ def _extras(estimator: Any, rate: Any) -> list[Layer]:
 
 
 def optimizer_of(estimator: Any, rate: Any) -> Optimizer:
-    """The optimizer of `solver` at `rate`, a number or a schedule; an object is taken as it is."""
+    """The optimizer of `solver` at `rate`, a number or a schedule; of an object a copy: training may change it."""
     if isinstance(estimator.solver, Optimizer):
-        return estimator.solver
+        return copy.deepcopy(estimator.solver)
     if estimator.solver == "sgd":
         return sgd(rate, estimator.momentum, estimator.nesterovs_momentum)
     return Adam(rate, (estimator.beta_1, estimator.beta_2), estimator.epsilon)

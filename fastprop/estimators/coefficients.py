@@ -9,6 +9,8 @@ import numpy as np
 
 from ..network import Network
 
+POSITIONS = {"coefs_": 0, "intercepts_": 1}  # in the pairs of `get_weights`
+
 
 class Arrays(list[Any]):
     """The arrays of all layers; to set an item sets the network's. The arrays are copies, and read-only for it."""
@@ -22,7 +24,9 @@ class Arrays(list[Any]):
     def __setitem__(self, key: Any, value: Any) -> None:
         changed = list(self)
         changed[key] = value
-        setattr(self._estimator, self._name, changed)
+        # What was not assigned stays what it is in the network, which may have been trained since.
+        known = {id(array) for array in self}
+        write(self._estimator.network_, self._name, [None if id(a) in known else a for a in changed])
         super().__setitem__(key, value)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -37,55 +41,58 @@ def dense_places(net: Network) -> list[int]:
 class Coefficients:
     """A mixin with `coefs_` and `intercepts_`; before the first fit they may be set to what it shall start from."""
 
-    def _get(self, name: str, position: int) -> list[Any]:
+    def _get(self, name: str) -> list[Any]:
         net = self.__dict__.get("network_")
         if net is not None:
             pairs = net.get_weights()
-            return Arrays([pairs[k][position] for k in dense_places(net)], self, name)
+            return Arrays([pairs[k][POSITIONS[name]] for k in dense_places(net)], self, name)
         try:
             given: list[Any] = self.__dict__["_given_weights"][name]
         except KeyError:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r} before fit") from None
         return given
 
-    def _set(self, name: str, position: int, arrays: Sequence[Any]) -> None:
+    def _set(self, name: str, arrays: Sequence[Any]) -> None:
         net = self.__dict__.get("network_")
         if net is None:
             self.__dict__.setdefault("_given_weights", {})[name] = arrays
         else:
-            _write(net, name, position, arrays)
+            write(net, name, arrays)
 
     def _take_given_weights(self, net: Network, wanted: bool) -> None:
         """Write the weights that were set before the first fit into a new network, if they are `wanted`."""
         given = self.__dict__.pop("_given_weights", {})
-        for position, name in enumerate(("coefs_", "intercepts_")):
-            if wanted and name in given:
-                _write(net, name, position, given[name])
+        for name, arrays in given.items():
+            if wanted:
+                write(net, name, arrays)
 
     @property
     def coefs_(self) -> list[Any]:
         """The weights of each layer, shape (n_in, n_out), as copies; assign the list or an item to change them."""
-        return self._get("coefs_", 0)
+        return self._get("coefs_")
 
     @coefs_.setter
     def coefs_(self, arrays: Sequence[Any]) -> None:
-        self._set("coefs_", 0, arrays)
+        self._set("coefs_", arrays)
 
     @property
     def intercepts_(self) -> list[Any]:
         """The biases of each layer, shape (n_out,), as copies; assign the list or an item to change them."""
-        return self._get("intercepts_", 1)
+        return self._get("intercepts_")
 
     @intercepts_.setter
     def intercepts_(self, arrays: Sequence[Any]) -> None:
-        self._set("intercepts_", 1, arrays)
+        self._set("intercepts_", arrays)
 
 
-def _write(net: Network, name: str, position: int, arrays: Sequence[Any]) -> None:
+def write(net: Network, name: str, arrays: Sequence[Any]) -> None:
+    """Set the weights or biases of all Dense layers; None leaves those of a layer as they are."""
     places = dense_places(net)
     if len(arrays) != len(places):
         raise ValueError(f"{name} must have {len(places)} arrays, got {len(arrays)}")
     pairs = net.get_weights()
     for k, array in zip(places, arrays, strict=True):
-        pairs[k] = (array, pairs[k][1]) if position == 0 else (pairs[k][0], array)
+        if array is not None:
+            W, b = pairs[k]
+            pairs[k] = (array, b) if name == "coefs_" else (W, array)
     net.set_weights(pairs)

@@ -110,8 +110,12 @@ class BaseMLP(CallbackSupportMixin, Coefficients, CheckedParameters, BaseEstimat
 
     # ---- what an estimator says about y ---------------------------------------------------------------------------
 
-    def _read_training_data(self, X: Any, y: Any, reset: bool, first: bool) -> tuple[AnyMatrix, np.ndarray]:
-        """X as kernels read it, and y as codes or numbers; sets `classes_`."""
+    def _codes_of(self, y: np.ndarray, is_new: bool) -> np.ndarray:
+        """y as codes or numbers; sets `classes_` of new data."""
+        raise NotImplementedError
+
+    def _codes_of_held_out(self, y: np.ndarray) -> np.ndarray:
+        """The same of y_val, which must fit what is known."""
         raise NotImplementedError
 
     def _labels(self) -> Labels | None:
@@ -120,11 +124,8 @@ class BaseMLP(CallbackSupportMixin, Coefficients, CheckedParameters, BaseEstimat
     def _expect(self, y: Any, classes: Any) -> None:
         """Hear which classes there will be in calls of `partial_fit`, of which this is perhaps the first."""
 
-    def _read_held_out(self, X: Any, y: Any) -> tuple[AnyMatrix, np.ndarray]:
-        """The same of X_val and y_val, which must fit what is known."""
-        raise NotImplementedError
-
-    def _targets(self, y: np.ndarray, n_rows: int, loss: Loss) -> Targets:
+    def _targets(self, codes: np.ndarray, loss: Loss, net: Network | None) -> Targets:
+        """The codes or numbers as kernels read them; they must fit a network that there is."""
         raise NotImplementedError
 
     def _read(self, X: Any, y: Any, reset: bool) -> tuple[AnyMatrix, np.ndarray]:
@@ -132,9 +133,13 @@ class BaseMLP(CallbackSupportMixin, Coefficients, CheckedParameters, BaseEstimat
         matrix, y = check_X_y(self, X, y, reset=reset, multi_output=True, y_numeric=not self.is_classifier)
         return matrix, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
 
-    def _weights(self, sample_weight: Any, matrix: AnyMatrix, y: np.ndarray) -> np.ndarray | None:
+    def _weights(self, sample_weight: Any, matrix: AnyMatrix) -> np.ndarray | None:
         weights = check_weights(sample_weight, matrix)
         return None if weights is None else np.ascontiguousarray(weights, np.float64)
+
+    def _with_class_weights(self, weights: np.ndarray | None, codes: np.ndarray) -> np.ndarray | None:
+        """The weights to train with."""
+        return weights
 
     # ---- training -------------------------------------------------------------------------------------------------
 
@@ -142,42 +147,49 @@ class BaseMLP(CallbackSupportMixin, Coefficients, CheckedParameters, BaseEstimat
         """All of `fit`."""
         self._check_parameters()
         hidden_sizes(self.hidden_layer_sizes)
-        is_first = not self.warm_start or not hasattr(self, "coefs_")
-        matrix, y = self._read_training_data(X, y, is_first, not self.warm_start)
-        weights = self._weights(sample_weight, matrix, y)
+        former: Network | None = self.__dict__.get("network_") if self.warm_start else None
+        matrix, y = self._read(X, y, former is None)
+        codes = self._codes_of(y, former is None)
+        given = self._weights(sample_weight, matrix)
+        weights = self._with_class_weights(given, codes)
         loss = loss_of(self.loss, self._labels(), self.output_weights)
-        targets = self._targets(y, matrix.n_rows, loss)
+        targets = self._targets(codes, loss, former)
         try:
             state = random_generator(self.random_state)
-            net = self._network(matrix, targets, loss, state, is_first)
+            net = self._network(matrix, targets, loss, state, former, self.warm_start)
             rows = Rows(matrix, targets, weights)
             check_some_weight(weights)
-            tasks = FitTasks(self, self.max_iter, matrix.array, y, weights)
+            tasks = FitTasks(self, self.max_iter, matrix.array, y, given)
             if self.solver == "lbfgs":
                 train_to_minimum(self, net, rows, tasks)
             else:
-                train_epochs(self, net, *self._held_out(rows, y, loss, X_val, y_val, state), tasks)
+                rows, score = self._held_out(rows, codes, given, loss, X_val, y_val, state)
+                net.seed = self._draw_seed(state)  # last: the draws before it are scikit-learn's
+                train_epochs(self, net, rows, score, tasks)
         except ValueError as error:
             self._explain(error, matrix)
         self.network_ = net
         tasks.end()
         return self
 
-    def _held_out(self, rows: Rows, y: np.ndarray, loss: Loss, X_val: Any, y_val: Any, state: Any) -> tuple[Rows, Any]:
-        """Rows to train on, and a function that scores a network on others, or None."""
+    def _held_out(
+        self, rows: Rows, codes: np.ndarray, given: np.ndarray | None, loss: Loss, X_val: Any, y_val: Any, state: Any
+    ) -> tuple[Rows, Any]:
+        """Rows to train on, and a function that scores a network on others with the weights `given`, or None."""
         if (X_val is None) != (y_val is None):
             raise ValueError(
                 f"X_val and y_val must be given together, got only {'X_val' if y_val is None else 'y_val'}"
             )
         if X_val is not None:
-            matrix, y_val = self._read_held_out(X_val, y_val)
-            return rows, scorer(matrix, y_val, None, loss, self._labels())
+            matrix, y_val = self._read(X_val, y_val, False)
+            return rows, scorer(matrix, self._codes_of_held_out(y_val), None, loss, self._labels())
         if not self.early_stopping:
             return rows, None
-        stratify = y[:, None].astype(bool) if self.is_classifier and y.ndim == 1 and self.n_outputs_ == 1 else None
+        stratifies = self.is_classifier and codes.ndim == 1 and self.n_outputs_ == 1
+        stratify = codes[:, None].astype(bool) if stratifies else None
         train, held = split_rows(rows.matrix.n_rows, self.validation_fraction, state, stratify)
-        taken = take(rows, held)
-        return replace(rows, numbers=train), scorer(taken.matrix, y[held], taken.weights, loss, self._labels())
+        taken = take(replace(rows, weights=given), held)
+        return replace(rows, numbers=train), scorer(taken.matrix, codes[held], taken.weights, loss, self._labels())
 
     def _explain(self, error: ValueError, matrix: AnyMatrix) -> NoReturn:
         """Raise the error of a network as scikit-learn would put it."""
@@ -187,9 +199,10 @@ class BaseMLP(CallbackSupportMixin, Coefficients, CheckedParameters, BaseEstimat
             require_finite(self, matrix)
         raise error
 
-    def _network(self, matrix: AnyMatrix, targets: Targets, loss: Loss, state: Any, is_first: bool) -> Network:
-        """A built network; unless these are the first data with the weights of the former one."""
-        former = None if is_first else self.__dict__.get("network_")
+    def _network(
+        self, matrix: AnyMatrix, targets: Targets, loss: Loss, state: Any, former: Network | None, takes_given: bool
+    ) -> Network:
+        """A built network with the weights of the former one, or those that were set before the first fit, or new."""
         dtype = model_dtype(matrix).name if former is None else former.dtype
         if self.solver == "lbfgs":
             check_lbfgs(self)
@@ -198,7 +211,6 @@ class BaseMLP(CallbackSupportMixin, Coefficients, CheckedParameters, BaseEstimat
             l2=self.alpha, clip_norm=self.clip_norm, dtype=dtype,
         )  # fmt: skip
         net.divides_penalties = True
-        net.seed = int(self.random_state) if isinstance(self.random_state, Integral) else int(state.randint(2**31 - 1))
         net._adopt(matrix, targets)
         if former is not None:
             arrays = models.named_arrays(former._built(), former._parameters)
@@ -206,15 +218,26 @@ class BaseMLP(CallbackSupportMixin, Coefficients, CheckedParameters, BaseEstimat
             net.epochs_done = former.epochs_done
         else:
             draw_weights(self, net, state)
-            self._take_given_weights(net, not is_first)
-        if former is None or not hasattr(self, "loss_curve_"):  # "lbfgs" has none
-            self._no_improvement_count, self.n_iter_, self.t_ = 0, 0, 0
-            self.loss_curve_: list[float] = []
-            self.best_loss_: float | None = np.inf
-            self.validation_scores_, self.best_validation_score_ = None, None
+            self._take_given_weights(net, takes_given)
+        if former is None or not self._has_curve:
+            self._begin_curve()
         self.n_outputs_, self.n_layers_ = targets.n_outputs, len(hidden_sizes(self.hidden_layer_sizes)) + 2
         self.out_activation_ = output_activation(loss)
         return net
+
+    def _draw_seed(self, state: Any) -> int:
+        """The seed of the order of rows and of dropout."""
+        return int(self.random_state) if isinstance(self.random_state, Integral) else int(state.randint(2**31 - 1))
+
+    @property
+    def _has_curve(self) -> bool:
+        return "loss_curve_" in self.__dict__  # after "lbfgs" it is not
+
+    def _begin_curve(self) -> None:
+        self._no_improvement_count, self.n_iter_, self.t_ = 0, 0, 0
+        self.loss_curve_: list[float] = []
+        self.best_loss_: float | None = np.inf
+        self.validation_scores_, self.best_validation_score_ = None, None
 
     # ---- one pass -------------------------------------------------------------------------------------------------
 
@@ -244,19 +267,24 @@ class BaseMLP(CallbackSupportMixin, Coefficients, CheckedParameters, BaseEstimat
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, classes: Any = None) -> Any:
         """All of `partial_fit` the long way."""
         self._check_parameters()
-        self._expect(y, classes)
         if self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
         hidden_sizes(self.hidden_layer_sizes)
+        self._expect(y, classes)
         net: Network | None = self.__dict__.get("network_")
-        is_first = not hasattr(self, "coefs_")
-        matrix, y = self._read_training_data(X, y, net is None, False)
-        weights = self._weights(sample_weight, matrix, y)
+        matrix, y = self._read(X, y, net is None)
+        codes = self._codes_of(y, False)
+        weights = self._with_class_weights(self._weights(sample_weight, matrix), codes)
         loss = loss_of(self.loss, self._labels(), self.output_weights) if net is None else net.loss
-        targets = self._targets(y, matrix.n_rows, loss)
+        targets = self._targets(codes, loss, net)
         try:
             if net is None:
-                net = self._network(matrix, targets, loss, random_generator(self.random_state), is_first)
+                state = random_generator(self.random_state)
+                net = self._network(matrix, targets, loss, state, None, True)
+                net.seed = self._draw_seed(state)
+            elif not self._has_curve:  # the network was trained by "lbfgs"
+                net.optimizer = optimizer_of(self, self.learning_rate_init)
+                self._begin_curve()
             net.l2, net.clip_norm = float(self.alpha), self.clip_norm
             check_some_weight(weights)
             train_once(self, net, Rows(matrix, targets, weights))

@@ -12,8 +12,9 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 
-from ..checks import AnyMatrix
+from ..checks import is_sparse
 from ..losses import Loss, resolve_loss
+from ..network import Network
 from ..targets import Targets, probabilities
 from .all_or_nothing import all_or_nothing
 from .mlp import BaseMLP, has_updates
@@ -278,7 +279,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         if isinstance(self.class_weight, str):
             raise ValueError("class_weight 'balanced' needs all rows at once: give partial_fit a dict of weights")
         if _check_partial_fit_first_call(self, classes):
-            self._multilabel, self._sparse_labels = type_of_target(y).startswith("multilabel"), False
+            self._multilabel, self._sparse_labels = type_of_target(y).startswith("multilabel"), is_sparse(y)
 
     def _knows(self, classes: Any) -> bool:
         return np.array_equal(classes, self.__dict__.get("classes_", ()))
@@ -288,18 +289,23 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             return Labels(self.classes_, "multilabel", self._sparse_labels)
         return Labels.known(self.classes_)
 
-    def _read_training_data(self, X: Any, y: Any, reset: bool, first: bool) -> tuple[AnyMatrix, np.ndarray]:
-        matrix, y = self._read(X, y, reset)
-        if first or not hasattr(self, "classes_"):
+    def _codes_of(self, y: np.ndarray, is_new: bool) -> np.ndarray:
+        if is_new:
             labels = Labels.of(y)
             self.classes_ = labels.classes
             self._multilabel, self._sparse_labels = labels.kind == "multilabel", labels.is_sparse
         else:
             self._check_classes(y)
-        return matrix, self._labels().encode(y)
+        return self._labels().encode(y)
+
+    def _check_kind(self, y: np.ndarray) -> None:
+        """Refuse one label a row where there were several, and the other way round."""
+        if (y.ndim == 2) != self._multilabel:
+            raise ValueError(f"The object was {'' if self._multilabel else 'not '}fitted with multilabel input.")
 
     def _check_classes(self, y: np.ndarray) -> None:
         """Refuse labels that do not go with those of former data."""
+        self._check_kind(y)
         classes = unique_labels(y)
         if self.warm_start and set(classes) != set(self.classes_):
             raise ValueError(
@@ -310,26 +316,30 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             raise ValueError(
                 f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {classes}."
             )
+        if self._multilabel and len(classes) != len(self.classes_):
+            raise ValueError(f"classes {self.classes_} mismatch with the labels {classes} found in the data")
 
-    def _read_held_out(self, X: Any, y: Any) -> tuple[AnyMatrix, np.ndarray]:
-        matrix, y = self._read(X, y, False)
-        unknown = np.setdiff1d(unique_labels(y), self.classes_)
+    def _codes_of_held_out(self, y: np.ndarray) -> np.ndarray:
+        self._check_kind(y)
+        known = unique_labels(y)
+        unknown = np.setdiff1d(known, self.classes_)
         if len(unknown):
             raise ValueError(f"y_val has labels that y has not: {unknown}")
-        return matrix, self._labels().encode(y)
+        if self._multilabel and len(known) != len(self.classes_):
+            raise ValueError(f"y_val must have {len(self.classes_)} columns, as y, got {len(known)}")
+        return self._labels().encode(y)
 
-    def _targets(self, y: np.ndarray, n_rows: int, loss: Loss) -> Targets:
-        return self._labels().targets(y, loss)
+    def _targets(self, codes: np.ndarray, loss: Loss, net: Network | None) -> Targets:
+        return self._labels().targets(codes, loss)
 
-    def _weights(self, sample_weight: Any, matrix: AnyMatrix, y: np.ndarray) -> np.ndarray | None:
-        weights: np.ndarray | None = super()._weights(sample_weight, matrix, y)
+    def _with_class_weights(self, weights: np.ndarray | None, codes: np.ndarray) -> np.ndarray | None:
         if self.class_weight is None:
             return weights
         if self._multilabel:
             raise ValueError("class_weight needs one class a row: use sample_weight or output_weights")
-        labels = self.classes_[y]
+        labels = self.classes_[codes]
         if isinstance(self.class_weight, dict):  # y may lack some of the classes
-            of_class: np.ndarray = compute_class_weight(self.class_weight, classes=self.classes_, y=labels)[y]
+            of_class: np.ndarray = compute_class_weight(self.class_weight, classes=self.classes_, y=labels)[codes]
         else:
             of_class = compute_sample_weight(self.class_weight, labels)
         return of_class if weights is None else of_class * weights

@@ -70,6 +70,11 @@ class Epochs:
         self.best: Any = None
         self.converged = False
 
+    def begin(self, net: Network) -> None:
+        """Under a warm start: the weights that there are had the best score of former fits."""
+        if self.stops_by_score and self.estimator.best_validation_score_ > -math.inf:
+            self._keep(net)
+
     def on_epoch_end(self, net: Network, epoch: int, logs: dict[str, float]) -> bool:
         """Note an epoch; True stops."""
         self.note(net, logs["loss"], logs["penalty"])
@@ -115,8 +120,7 @@ class Epochs:
         if score > best:
             estimator.best_validation_score_ = score
             if self.stops_by_score:
-                parameters = net._parameters
-                self.best = parameters.rows[0].copy(), parameters.statistics.copy()
+                self._keep(net)
 
     def _stops(self, net: Network) -> bool:
         """Whether too many epochs without improvement end the fit; under "adaptive" the rate goes down first."""
@@ -137,14 +141,21 @@ class Epochs:
 
     def catch_up(self, net: Network) -> None:
         """Note the epochs that ended before Ctrl-C and were not noted."""
-        for loss in net.history_["loss"][self.n_epochs :]:
-            self.note(net, loss, 0.0)
+        if not hasattr(net, "history_"):  # it came before the first update
+            return
+        epochs = slice(self.n_epochs, None)
+        for loss, penalty in zip(net.history_["loss"][epochs], net._penalties[epochs], strict=True):
+            self.note(net, loss, penalty)
 
     def diverged(self) -> None:
         """Note an epoch that made the weights infinite, and that the best ones are kept."""
         self.n_epochs += 1
         self.curve.append(math.nan)
         self.estimator.validation_scores_.append(math.nan)
+
+    def _keep(self, net: Network) -> None:
+        """Remember these weights as the best."""
+        self.best = net._parameters.rows[0].copy(), net._parameters.statistics.copy()
 
     def restore(self, net: Network) -> None:
         """The weights of the best score, if scores decide."""

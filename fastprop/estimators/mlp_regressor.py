@@ -10,8 +10,8 @@ from sklearn.callback import with_callbacks
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 
-from ..checks import AnyMatrix
 from ..losses import Loss
+from ..network import Network
 from ..targets import Targets, decode, prepare_targets
 from .all_or_nothing import all_or_nothing
 from .mlp import BaseMLP, has_updates
@@ -250,14 +250,17 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
     def _labels(self) -> None:
         return None
 
-    def _read_training_data(self, X: Any, y: Any, reset: bool, first: bool) -> tuple[AnyMatrix, np.ndarray]:
-        return self._read(X, y, reset)
+    def _codes_of(self, y: np.ndarray, is_new: bool) -> np.ndarray:
+        return y
 
-    def _read_held_out(self, X: Any, y: Any) -> tuple[AnyMatrix, np.ndarray]:
-        return self._read_training_data(X, y, False, False)
+    def _codes_of_held_out(self, y: np.ndarray) -> np.ndarray:
+        n_outputs = 1 if y.ndim == 1 else y.shape[1]
+        if n_outputs != self.n_outputs_:
+            raise ValueError(f"y_val must have {self.n_outputs_} columns, as y, got {n_outputs}")
+        return y
 
-    def _targets(self, y: np.ndarray, n_rows: int, loss: Loss) -> Targets:
-        return prepare_targets(y, loss, n_rows)
+    def _targets(self, codes: np.ndarray, loss: Loss, net: Network | None) -> Targets:
+        return prepare_targets(codes, loss, n_outputs=None if net is None else net.n_outputs_)
 
     # ---- using ----------------------------------------------------------------------------------------------------
 

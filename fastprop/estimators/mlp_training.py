@@ -19,10 +19,11 @@ from ..validation import Rows
 from .architecture import batch_rows
 from .fit_tasks import FitTasks
 from .lbfgs import minimise, penalty_of
-from .mlp_epochs import Epochs, EpochScaling, epochs_of
+from .mlp_epochs import EpochScaling, epochs_of
 from .mlp_losses import constant_of, reported
 
-LEVELS = 6  # from a warning here up to the line that called fit, through two decorators
+# From a warning of `train_epochs` or `train_once` up to the line that called the estimator, through decorators.
+LEVELS_OF_FIT, LEVELS_OF_PARTIAL_FIT = 6, 5
 
 
 def attributes_of(estimator: Any, net: Network) -> Callable[[], dict[str, Any]]:
@@ -70,10 +71,7 @@ def train_epochs(
 ) -> None:
     """Train by updates, and stop by scikit-learn's rules."""
     n_rows = rows.n_used
-    size = batch_rows(estimator.batch_size, n_rows)
-    if not isinstance(estimator.batch_size, str) and estimator.batch_size > n_rows:
-        text = "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped"
-        warnings.warn(text, stacklevel=LEVELS)
+    size = _batch_rows(estimator, n_rows, LEVELS_OF_FIT)
     if estimator.solver == "sgd" and estimator.learning_rate == "invscaling":
         n_updates = -(-n_rows // size)
         net.optimizer.lr = EpochScaling(
@@ -84,27 +82,37 @@ def train_epochs(
         estimator, n_rows, constant_of(net.loss, _targets_used(rows), rows.weights_used), score,
         between_epochs(estimator, net, tasks),
     )  # fmt: skip
+    epochs.begin(net)
+    callbacks = () if estimator.callbacks is None else check_callbacks(estimator.callbacks)
+    settings = _settings(estimator, net, estimator.max_iter, size, (epochs, *callbacks))
     try:
-        _run(estimator, net, rows, epochs, estimator.max_iter, size)
+        net._train(rows, settings, None, progress_for(False, settings.epochs))
     except KeyboardInterrupt:
-        warnings.warn("Training interrupted by user.", stacklevel=LEVELS)
-    except DivergenceError:
+        epochs.catch_up(net)
+        warnings.warn("Training interrupted by user.", stacklevel=LEVELS_OF_FIT)
+    except DivergenceError as error:
         if epochs.best is None:
             raise
         epochs.diverged()
-        epochs.write()
+        text = f"Training diverged, and stopped with the weights of the best validation score: {error}"
+        warnings.warn(text, ConvergenceWarning, stacklevel=LEVELS_OF_FIT)
     else:
-        if not epochs.converged and estimator.n_iter_ == estimator.max_iter:
+        if not epochs.converged and epochs.n_epochs == estimator.max_iter:
             text = f"Maximum iterations ({estimator.max_iter}) reached and the optimization hasn't converged yet."
-            warnings.warn(f"Stochastic Optimizer: {text}", ConvergenceWarning, stacklevel=LEVELS)
+            warnings.warn(f"Stochastic Optimizer: {text}", ConvergenceWarning, stacklevel=LEVELS_OF_FIT)
+    epochs.write()
     epochs.restore(net)
     keep_rate(estimator, net)
 
 
 def train_once(estimator: Any, net: Network, rows: Rows) -> None:
     """`partial_fit`: one epoch."""
+    size = _batch_rows(estimator, rows.n_used, LEVELS_OF_PARTIAL_FIT)
     epochs = epochs_of(estimator, rows.n_used, constant_of(net.loss, rows.targets.matrix.array, rows.weights))
-    _run(estimator, net, rows, epochs, 1, batch_rows(estimator.batch_size, rows.n_used))
+    settings = _settings(estimator, net, 1, size, (epochs,))
+    settings.counts = size < rows.n_used  # then there is an order of rows, and the next call has another
+    net._train(rows, settings, None, progress_for(False, 1))
+    epochs.write()
     keep_rate(estimator, net)
 
 
@@ -114,20 +122,17 @@ def keep_rate(estimator: Any, net: Network) -> None:
         net.optimizer.lr = float(estimator.learning_rate_init / (estimator.t_ + 1) ** estimator.power_t)
 
 
-def _run(estimator: Any, net: Network, rows: Rows, epochs: Epochs, n_epochs: int, size: int) -> None:
-    is_fit = n_epochs > 1 or size < rows.n_used
-    callbacks = () if estimator.callbacks is None or n_epochs == 1 else check_callbacks(estimator.callbacks)
-    settings = Settings(
-        n_epochs, size, bool(estimator.shuffle), net.seed, n_threads=estimator.n_threads,
-        callbacks=(epochs, *callbacks), counts=is_fit,
-    )  # fmt: skip
-    try:
-        net._train(rows, settings, None, progress_for(False, n_epochs))
-    except KeyboardInterrupt:
-        epochs.catch_up(net)
-        raise
-    finally:
-        epochs.write()
+def _batch_rows(estimator: Any, n_rows: int, levels: int) -> int:
+    """Rows of an update; warns if `batch_size` asks for more than there are."""
+    if not isinstance(estimator.batch_size, str) and estimator.batch_size > n_rows:
+        text = "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped"
+        warnings.warn(text, stacklevel=levels + 1)
+    return batch_rows(estimator.batch_size, n_rows)
+
+
+def _settings(estimator: Any, net: Network, n_epochs: int, size: int, callbacks: tuple[Any, ...]) -> Settings:
+    shuffle, n_threads = bool(estimator.shuffle), estimator.n_threads
+    return Settings(n_epochs, size, shuffle, net.seed, n_threads=n_threads, callbacks=callbacks)
 
 
 def _prepare_scores(estimator: Any, has_score: bool) -> None:
