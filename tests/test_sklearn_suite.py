@@ -25,7 +25,9 @@ def test_suite_of_scikit_learn(name):
 
 @pytest.fixture
 def plugin():
-    suite = sklearn_suite.SUITES["mlp"]._replace(explained={"test_b": "why", "test_c[x]": "why"})
+    suite = sklearn_suite.SUITES["mlp"]._replace(
+        explained={"test_b": "why", "test_c[x]": "why"}, private={"test_private": "_name"}
+    )
     plugin = sklearn_suite.Substitute(suite, is_own=False)
     plugin.n_ours = 40
     return plugin
@@ -45,6 +47,14 @@ def test_other_failures_are_not(plugin):
 def test_explained_tests_must_fail(plugin):
     plugin.outcomes = {"test_b": "passed"}
     assert plugin.complaints() == ["test_b passes: take it off EXPLAINED"]
+
+
+def test_private_names_must_be_missing(plugin):
+    plugin.outcomes = {"test_a": "passed", "test_private[1]": "failed"}
+    assert plugin.complaints() == []
+    assert "failed test_private[1]: _name" in plugin.summary()
+    plugin.outcomes = {"test_private[1]": "passed"}
+    assert plugin.complaints() == ["test_private[1] passes: take it off PRIVATE"]
 
 
 def test_few_may_fail(plugin):
