@@ -344,13 +344,18 @@ def probabilities(raw: Array, loss: Loss) -> Array:
         yes: Array = np.exp(-np.logaddexp(0, -z))  # the sigmoid, with small values exact
         return yes
     if loss.task == "classes" and loss.across_outputs:
-        powers = np.exp(raw - raw.max(axis=1, keepdims=True))
-        shares: Array = powers / powers.sum(axis=1, keepdims=True)
-        return shares
+        return softmax(raw)
     raise ValueError(
         f"predict_proba needs a loss with probabilities (bce, cross_entropy, modified_huber); {loss.name} has none: "
         f"use predict"
     )
+
+
+def softmax(raw: Array) -> Array:
+    """exp(raw), divided by its sum over a row."""
+    powers = np.exp(raw - raw.max(axis=1, keepdims=True))
+    shares: Array = powers / powers.sum(axis=1, keepdims=True)
+    return shares
 
 
 def _modified_huber_probabilities(raw: Array) -> Array:

@@ -476,6 +476,18 @@ def test_any_loss_of_classes(problems, loss, kind):
         assert (model.classes_[shares.argmax(axis=1)] == model.predict(X)).mean() > 0.98
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_probabilities_of_one_versus_the_rest(problems, dtype):
+    X, y = problems["multiclass"]
+    model = fp.MLPClassifier((), loss="bce", max_iter=1).fit(X.astype(dtype), y)
+    model.coefs_ = [np.zeros((5, 3))]
+    model.intercepts_ = [np.array([0.0, 1.0, -1.0])]
+    sigmoids = 1.0 / (1.0 + np.exp(-model.intercepts_[0]))
+    np.testing.assert_allclose(model.predict_proba(X[:1]), [sigmoids / sigmoids.sum()], rtol=1e-6)
+    model.intercepts_ = [np.array([-3000.0, -2000.0, -2001.0])]  # all sigmoids are 0
+    np.testing.assert_allclose(model.predict_proba(X[:1]), [[0.0, np.e / (1 + np.e), 1 / (1 + np.e)]], rtol=1e-4)
+
+
 @pytest.mark.parametrize("loss", ["mae", "huber", fp.losses.Quantile(0.9), "mse"])
 def test_any_loss_of_numbers(problems, loss):
     X, y = problems["numbers"]

@@ -15,7 +15,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 from ..checks import is_sparse
 from ..losses import Loss, resolve_loss
 from ..network import Network
-from ..targets import Targets, probabilities
+from ..targets import Targets, probabilities, softmax
 from .all_or_nothing import all_or_nothing
 from .mlp import BaseMLP, has_updates
 from .mlp_labels import Labels
@@ -354,11 +354,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     @available_if(has_probabilities)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities, shape (n_samples, n_classes), in the order of `classes_`; of several labels that of each."""
-        raw = self._raw(X)
-        shares = probabilities(raw, self.network_.loss)
-        if self.network_.loss.name == "bce" and raw.shape[1] > 1 and not self._multilabel:  # one versus the rest
-            shares /= shares.sum(axis=1, keepdims=True)
-        return shares
+        raw, loss = self._raw(X), self.network_.loss
+        if loss.name == "bce" and raw.shape[1] > 1 and not self._multilabel:
+            return softmax(-np.logaddexp(0, -raw))  # one versus the rest: sigmoids by their sum, which may underflow
+        return probabilities(raw, loss)
 
     @available_if(has_probabilities)  # type: ignore[untyped-decorator]
     def predict_log_proba(self, X: Any) -> np.ndarray:
