@@ -42,6 +42,8 @@ class Loss:
     kernel : NamedTuple
         The component with its settings, for kernels.
     output_weights : ndarray of shape (n_outputs,), float64, or None
+    averages : bool
+        Whether the loss of a sample is the mean over its outputs, not the sum; the component's, if it is not set.
     """
 
     component: ClassVar[Any]
@@ -57,7 +59,7 @@ class Loss:
 
     @functools.cached_property
     def averages(self) -> bool:
-        """Whether the loss of a sample is the mean over its outputs, not the sum."""
+        """Settable, since scikit-learn sums where we average."""
         return bool(self.component.averages)
 
     @functools.cached_property
@@ -101,7 +103,7 @@ class Loss:
     def describe(self) -> Description:
         """The loss as JSON; `loss_from_description` gives it back."""
         weights = None if self.output_weights is None else self.output_weights.tolist()
-        return {**describe_component(self.kernel), "output_weights": weights}
+        return {**describe_component(self.kernel), "output_weights": weights, "averages": self.averages}
 
     def __repr__(self) -> str:
         parts = [f"{f}={v:g}" for f, v in self.kernel._asdict().items()]
@@ -111,11 +113,13 @@ class Loss:
 
     # The kernel's class bears the name of the public one in a user's module, so it cannot be pickled by name.
     def __reduce__(self) -> tuple[Any, ...]:
-        return _remake, (type(self), self.kernel._asdict(), self.output_weights)
+        return _remake, (type(self), self.kernel._asdict(), self.output_weights, self.averages)
 
 
-def _remake(cls: type[Loss], fields: dict[str, float], output_weights: Any) -> Loss:
-    return cls(output_weights=output_weights, **fields)
+def _remake(cls: type[Loss], fields: dict[str, float], output_weights: Any, averages: bool) -> Loss:
+    made = cls(output_weights=output_weights, **fields)
+    made.averages = averages
+    return made
 
 
 def _checked(component: Any, fields: Mapping[str, Any]) -> Any:
@@ -301,4 +305,5 @@ def loss_from_description(description: Description, custom: Mapping[str, Any] | 
     if not (isinstance(cls, type) and issubclass(cls, Loss)):
         raise TypeError(f"custom[{description['name']!r}] must be a class decorated with @fp.loss")
     weights: Sequence[float] | None = description["output_weights"]
-    return cls(output_weights=weights, **description["fields"])
+    averages = bool(description.get("averages", cls.component.averages))  # older files do not say
+    return _remake(cls, description["fields"], weights, averages)

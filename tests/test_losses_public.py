@@ -44,6 +44,12 @@ def test_round_trips(cls, output_weights):
     assert same(pickle.loads(pickle.dumps(made)), made)
     assert same(copy.deepcopy(made), made)
     assert repr(made).startswith(cls.__name__ + "(")
+    made.averages = not made.averages
+    for again in (losses.loss_from_description(made.describe()), pickle.loads(pickle.dumps(made)), copy.copy(made)):
+        assert same(again, made)
+        np.testing.assert_array_equal(again.coefficients(3), made.coefficients(3))
+    older = {key: value for key, value in made.describe().items() if key != "averages"}
+    assert losses.loss_from_description(older).averages is cls.component.averages
 
 
 @pytest.mark.parametrize("name", list(BUILT_IN))

@@ -595,6 +595,14 @@ def test_the_network_inside_knows_the_labels(problems, tmp_path):
     np.testing.assert_array_equal(fp.load(tmp_path / "m.safetensors").predict(X), model.predict(X))
 
 
+@pytest.mark.parametrize("kind", ["multilabel", "poisson_outputs"])
+def test_a_saved_network_has_the_loss_that_it_was_trained_with(problems, kind, tmp_path):
+    X, y = problems[kind]
+    net = ours_for(kind, max_iter=2).fit(X, y).network_
+    net.save(tmp_path / "m.safetensors")
+    assert fp.load(tmp_path / "m.safetensors").evaluate(X, y)["loss"] == net.evaluate(X, y)["loss"]
+
+
 class Recorder:
     """A callback of scikit-learn's protocol."""
 

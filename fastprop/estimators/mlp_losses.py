@@ -11,20 +11,14 @@ from ..losses import BCE, CrossEntropy, Loss, Poisson, SquaredError, resolve_los
 from .mlp_labels import Labels
 
 
-class SummedBCE(BCE):  # type: ignore[misc, valid-type]
-    """`fp.losses.BCE`, summed over outputs: scikit-learn's log loss of two classes and of several labels."""
-
-    averages = False
-
-
-class SummedPoisson(Poisson):  # type: ignore[misc, valid-type]
-    """`fp.losses.Poisson`, summed over outputs, as scikit-learn's."""
-
-    averages = False
+def summed(loss: Loss) -> Loss:
+    """The loss, from now on summed over outputs, as scikit-learn's are."""
+    loss.averages = False
+    return loss
 
 
-LOG_LOSSES: dict[bool, Loss] = {False: SummedBCE(), True: CrossEntropy()}
-USUAL: dict[str, Loss] = {"squared_error": SquaredError(), "poisson": SummedPoisson()}
+LOG_LOSSES: dict[bool, Loss] = {False: summed(BCE()), True: CrossEntropy()}
+USUAL: dict[str, Loss] = {"squared_error": SquaredError(), "poisson": summed(Poisson())}
 
 
 def loss_names(is_classifier: bool) -> set[str]:
@@ -59,7 +53,9 @@ def loss_of(loss: Any, labels: Labels | None, output_weights: Any) -> Loss:
         return made
     if made.output_weights is not None:
         raise ValueError("give output_weights either to the estimator or to its loss")
-    return type(made)(output_weights=output_weights, **made.kernel._asdict())
+    weighted = type(made)(output_weights=output_weights, **made.kernel._asdict())
+    weighted.averages = made.averages
+    return weighted
 
 
 def _named(name: str, is_multiclass: bool) -> Loss:
@@ -85,7 +81,7 @@ def reported(loss: Loss, value: float, penalty: float, n_outputs: int) -> float:
 
 def constant_of(loss: Loss, y: np.ndarray, weights: np.ndarray | None) -> float:
     """What scikit-learn's Poisson loss has besides ours: the mean of y log y - y, summed over outputs."""
-    if not isinstance(loss, SummedPoisson):
+    if loss.name != "poisson" or loss.averages:
         return 0.0
     y = y.reshape(len(y), -1).astype(np.float64)
     terms = y * np.log(np.where(y > 0, y, 1.0)) - y
