@@ -176,6 +176,20 @@ def test_lbfgs_finds_their_minimum(problems, kind):
     np.testing.assert_allclose(outputs(ours, X), outputs(theirs, X), atol=1e-3)
 
 
+def test_what_lbfgs_does_not_take(problems):
+    X, y = problems["numbers"]
+    for name, value in {"dropout": 0.5, "batch_norm": True, "clip_norm": 1.0, "callbacks": [EveryEpoch()]}.items():
+        with pytest.raises(ValueError, match=f"takes no {name}"):
+            fp.MLPRegressor(solver="lbfgs", **{name: value}).fit(X, y)
+    model = fp.MLPRegressor(solver="lbfgs", max_iter=5)
+    with pytest.raises(ValueError, match="takes no X_val"):
+        model.fit(X, y, X_val=X, y_val=y)
+    for X_large, y_large in ((X * 1e200, y), (X, y * 1e200)):
+        with pytest.raises(fp.DivergenceError, match="not finite"):
+            model.fit(X_large, y_large)
+    assert not hasattr(model, "network_")
+
+
 def test_early_stopping_scores_the_rows_that_they_score(problems):
     X, y = problems["binary"]
     ours, theirs = both(
@@ -449,8 +463,6 @@ def test_layers_follow_the_parameters(problems):
         fp.MLPClassifier((6, 5), residual=True).fit(X, y)
     with pytest.raises(ValueError, match="one entry for each of 2 hidden layers"):
         fp.MLPClassifier((6, 5), dropout=[0.5]).fit(X, y)
-    with pytest.raises(ValueError, match="takes no dropout"):
-        fp.MLPClassifier(solver="lbfgs", dropout=0.5).fit(X, y)
 
 
 def test_dropout_regularises(problems):

@@ -103,7 +103,7 @@ def batch_rows(batch_size: Any, n_samples: int) -> int:
 
 def check_lbfgs(estimator: Any) -> None:
     """Refuse what only updates on parts of the data have."""
-    for name in ("dropout", "batch_norm", "clip_norm"):
+    for name in ("dropout", "batch_norm", "clip_norm", "callbacks"):
         value = getattr(estimator, name)
         if np.any(value) if isinstance(value, (list, tuple)) else value:
             raise ValueError(f"solver='lbfgs' takes no {name}, got {value!r}: use 'adam' or 'sgd'")

@@ -80,6 +80,11 @@ def minimise(
     Returns
     -------
     n_iter, loss : int, float
+
+    Raises
+    ------
+    DivergenceError
+        If the loss is finite nowhere, not even at the start.
     """
     objective = Objective(net, rows)
 
@@ -91,6 +96,8 @@ def minimise(
         objective, objective.point, method="L-BFGS-B", jac=True, callback=None if ends is None else callback,
         options={"maxfun": max_fun, "maxiter": max_iter, "gtol": tol},
     )  # fmt: skip
+    if not np.isfinite(result.fun):
+        raise DivergenceError("The loss of the initial weights is not finite: scale X and y.")
     objective.point = result.x
     n_iter = min(int(result.nit), max_iter)
     if result.status not in (0, 99):  # 99: a callback stopped it

@@ -161,6 +161,8 @@ class BaseMLP(CallbackSupportMixin, Coefficients, CheckedParameters, BaseEstimat
             check_some_weight(weights)
             tasks = FitTasks(self, self.max_iter, matrix.array, y, given)
             if self.solver == "lbfgs":
+                if X_val is not None or y_val is not None:
+                    raise ValueError("solver='lbfgs' takes no X_val and y_val: use 'adam' or 'sgd'")
                 train_to_minimum(self, net, rows, tasks)
             else:
                 rows, score = self._held_out(rows, codes, given, loss, X_val, y_val, state)

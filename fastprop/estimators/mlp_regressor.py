@@ -88,7 +88,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
     callbacks : fastprop callback or list of them, default=None
         With `on_epoch_end(net, epoch, logs)` or `on_step(net, step, logs)`, called by `fit`; see `fastprop.callbacks`.
     n_threads : int, default=None
-        At most; by default what is fastest. The result does not depend on it.
+        At most, by default what is fastest; "lbfgs" takes one. The result does not depend on it.
 
     Attributes
     ----------
