@@ -143,16 +143,22 @@ def score(raw: np.ndarray, targets: Targets, loss: Loss) -> dict[str, float]:
         return {"r2": r2(y, decode(raw, loss, None, one_dimensional=False))}
     codes = decode(raw, loss, None)
     if is_multilabel(loss, raw.shape[1]):
-        return {"accuracy": float(np.mean((codes == (y > 0.5)).all(axis=1)))}
+        return {"accuracy": accuracy(codes == (y > 0.5))}
     if targets.codes is not None:
-        return {"accuracy": float(np.mean(codes == targets.codes))}
+        return {"accuracy": accuracy(codes == targets.codes)}
     truth = y.argmax(axis=1) if y.shape[1] > 1 else (y[:, 0] > 0.5)
-    return {"accuracy": float(np.mean(codes == truth))}
+    return {"accuracy": accuracy(codes == truth)}
 
 
-def r2(y: np.ndarray, p: np.ndarray) -> float:
+def r2(y: np.ndarray, p: np.ndarray, weights: np.ndarray | None = None) -> float:
     """1 - residual / total sum of squares, mean over outputs; an output that does not vary scores 1 or 0."""
     y, p = y.astype(np.float64), p.astype(np.float64)
-    residual, total = ((y - p) ** 2).sum(axis=0), ((y - y.mean(axis=0)) ** 2).sum(axis=0)
+    residual = np.average((y - p) ** 2, axis=0, weights=weights)
+    total = np.average((y - np.average(y, axis=0, weights=weights)) ** 2, axis=0, weights=weights)
     scores = np.where(total > 0, 1.0 - residual / np.where(total > 0, total, 1.0), np.where(residual > 0, 0.0, 1.0))
     return float(scores.mean())
+
+
+def accuracy(right: np.ndarray, weights: np.ndarray | None = None) -> float:
+    """The part of the rows, or of their weights, that is right; of several labels a row all must be."""
+    return float(np.average(right.all(axis=1) if right.ndim == 2 else right, weights=weights))

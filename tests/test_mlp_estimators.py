@@ -12,10 +12,11 @@ from sklearn.base import clone
 from sklearn.callback import ProgressBar
 from sklearn.datasets import make_classification, make_multilabel_classification, make_regression
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
-from sklearn.metrics import r2_score
+from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import train_test_split
 
 import fastprop as fp
+from fastprop.validation import accuracy, r2
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -205,6 +206,19 @@ def test_early_stopping_scores_the_rows_that_they_score(problems):
     assert ours.best_validation_score_ == max(ours.validation_scores_)
     assert ours.best_loss_ is None
     np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-4)  # of the best weights
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_scores_are_those_of_scikit_learn(problems, weighted):
+    rng = np.random.default_rng(0)
+    weights = rng.uniform(0.0, 2.0, 60) if weighted else None
+    y = problems["outputs"][1].copy()
+    p = y + 0.3 * rng.standard_normal(y.shape)
+    y[:, 1] = 2.0  # an output that does not vary
+    assert r2(y, p, weights) == pytest.approx(r2_score(y, p, sample_weight=weights), rel=1e-12)
+    assert r2(y[:, 0], p[:, 0], weights) == pytest.approx(r2_score(y[:, 0], p[:, 0], sample_weight=weights), rel=1e-12)
+    for a, b in ((y > 0, p > 0), (y[:, 0] > 0, p[:, 0] > 0)):
+        assert accuracy(a == b, weights) == pytest.approx(accuracy_score(a, b, sample_weight=weights), rel=1e-12)
 
 
 # ---- attributes and parameters ------------------------------------------------------------------------------------

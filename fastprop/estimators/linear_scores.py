@@ -8,10 +8,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
-from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.extmath import safe_sparse_dot
 
 from ..checks import is_sparse
+from ..validation import accuracy, r2
 
 Array = NDArray[Any]
 Judge: TypeAlias = Callable[[Any, Any], float]
@@ -43,9 +43,7 @@ def probabilities(scores: Array, loss: str) -> Array:
 
 def accuracy_judge(X: Any, member: Array, sample_weight: Array | None) -> Judge:
     """The part of the rows (or of their weights) on the right side of a hyperplane."""
-    return lambda coef, intercept: float(
-        accuracy_score(member, linear_scores(X, coef, intercept) > 0, sample_weight=sample_weight)
-    )
+    return lambda coef, intercept: accuracy((linear_scores(X, coef, intercept).ravel() > 0) == member, sample_weight)
 
 
 def classes_judge(X: Any, codes: Array, sample_weight: Array | None) -> Judge:
@@ -54,11 +52,11 @@ def classes_judge(X: Any, codes: Array, sample_weight: Array | None) -> Judge:
     def judge(coef: Any, intercept: Any) -> float:
         scores = linear_scores(X, coef, intercept)
         found = scores.argmax(axis=1) if scores.shape[1] > 1 else scores.ravel() > 0
-        return float(accuracy_score(codes, found.astype(codes.dtype), sample_weight=sample_weight))
+        return accuracy(found == codes, sample_weight)
 
     return judge
 
 
 def r2_judge(X: Any, y: Array, sample_weight: Array | None) -> Judge:
     """R2 of the predictions."""
-    return lambda coef, intercept: float(r2_score(y, linear_scores(X, coef, intercept), sample_weight=sample_weight))
+    return lambda coef, intercept: r2(y, linear_scores(X, coef, intercept).ravel(), sample_weight)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import r2_score
 from sklearn.model_selection import train_test_split
 
 from ..checks import AnyMatrix
@@ -14,6 +13,7 @@ from ..losses import Loss
 from ..network import Network
 from ..passes import raw_outputs
 from ..targets import decode
+from ..validation import accuracy, r2
 from .mlp_labels import Labels
 
 
@@ -48,8 +48,7 @@ def scorer(
         if not np.isfinite(raw).all():
             return float("nan")
         if labels is None:
-            return float(r2_score(y.reshape(len(y), -1), decode(raw, loss, None, False), sample_weight=weights))
-        right = labels.codes_of(raw, loss) == y
-        return float(np.average(right.all(axis=1) if right.ndim == 2 else right, weights=weights))
+            return r2(y.reshape(len(y), -1), decode(raw, loss, None, False), weights)
+        return accuracy(labels.codes_of(raw, loss) == y, weights)
 
     return score
