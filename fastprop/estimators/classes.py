@@ -1,4 +1,7 @@
-"""Labels of classifiers: which there are, and one yes-or-no target for each class, without sorting a million rows."""
+"""Labels of classifiers: which there are, what each weighs, and one yes-or-no target for each class.
+
+A million rows are not sorted for it, nor are they looked up one by one.
+"""
 
 from __future__ import annotations
 
@@ -49,13 +52,12 @@ def signed(mask: NDArray[np.bool_], low: float, dtype: Any) -> Array:
     return target
 
 
-def class_weights(class_weight: Any, classes: Array, masks: list[NDArray[np.bool_]]) -> Array:
-    """The weight of each class: 1, of a dict, or "balanced": inversely proportional to its number of rows."""
+def class_weights(class_weight: Any, classes: Array, counts: Any) -> Array:
+    """The weight of each class: 1, of a dict, or "balanced": inversely proportional to its rows, `counts`."""
     if class_weight is None:
         return np.ones(len(classes))
     if isinstance(class_weight, str):
-        counts = np.array([np.count_nonzero(mask) for mask in masks])
-        balanced: Array = len(masks[0]) / (len(classes) * np.maximum(counts, 1))
+        balanced: Array = np.sum(counts) / (len(classes) * np.maximum(counts, 1))
         return balanced
     from sklearn.utils import compute_class_weight
 

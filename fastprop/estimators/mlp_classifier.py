@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.callback import with_callbacks
-from sklearn.utils import compute_class_weight, compute_sample_weight
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
@@ -17,6 +16,7 @@ from ..losses import Loss, resolve_loss
 from ..network import Network
 from ..targets import Targets, probabilities, softmax
 from .all_or_nothing import all_or_nothing
+from .classes import class_weights
 from .mlp import BaseMLP, has_updates
 from .mlp_labels import Labels
 from .mlp_losses import loss_names
@@ -337,12 +337,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             return weights
         if self._multilabel:
             raise ValueError("class_weight needs one class a row: use sample_weight or output_weights")
-        labels = self.classes_[codes]
-        if isinstance(self.class_weight, dict):  # y may lack some of the classes
-            of_class: np.ndarray = compute_class_weight(self.class_weight, classes=self.classes_, y=labels)[codes]
-        else:
-            of_class = compute_sample_weight(self.class_weight, labels)
-        return of_class if weights is None else of_class * weights
+        counts = np.bincount(codes, minlength=len(self.classes_))
+        of_row: np.ndarray = class_weights(self.class_weight, self.classes_, counts)[codes]
+        return of_row if weights is None else of_row * weights
 
     # ---- using ----------------------------------------------------------------------------------------------------
 

@@ -254,7 +254,7 @@ class SGDClassifier(ClassifierMixin, LinearSGD):  # type: ignore[misc]
     def _train(self, matrix: AnyMatrix, y: Array, weights: Array | None, max_epochs: int, tasks: Any) -> None:
         """One model for two classes; otherwise one for each, against the others."""
         masks = memberships(y, self.classes_)
-        factors = class_weights(self.class_weight, self.classes_, masks)
+        factors = class_weights(self.class_weight, self.classes_, [np.count_nonzero(mask) for mask in masks])
         train, held_out = self._split(y, weights)
         if self.mode == "minibatch":
             codes = np.stack(masks).argmax(axis=0)
