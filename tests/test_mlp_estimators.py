@@ -479,6 +479,17 @@ def test_layers_follow_the_parameters(problems):
         fp.MLPClassifier((6, 5), dropout=[0.5]).fit(X, y)
 
 
+def test_arrays_have_an_entry_for_each_layer_too(problems):
+    X, y = problems["numbers"]
+    given = {"hidden_layer_sizes": (4, 3), "max_iter": 2, "random_state": 0}
+    a = fp.MLPRegressor(activation=["tanh", "logistic"], dropout=[0.5, 0.1], **given).fit(X, y)
+    arrays = {"activation": np.array(["tanh", "logistic"]), "dropout": np.array([0.5, 0.1])}
+    b = fp.MLPRegressor(**arrays, **given).fit(X, y)
+    np.testing.assert_array_equal(a.coefs_[0], b.coefs_[0])
+    with pytest.raises(ValueError, match="takes no dropout"):
+        fp.MLPRegressor(solver="lbfgs", **arrays, **given).fit(X, y)
+
+
 def test_dropout_regularises(problems):
     X, y = problems["multiclass"]
     losses = [

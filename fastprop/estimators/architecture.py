@@ -25,7 +25,9 @@ def hidden_sizes(sizes: Any) -> list[int]:
 
 
 def per_layer(value: Any, n_layers: int, name: str) -> list[Any]:
-    """A parameter for each hidden layer: itself, or one of a list."""
+    """A parameter for each hidden layer: itself, or one of a list, tuple or array."""
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
     if not isinstance(value, (list, tuple)) or hasattr(value, "_fields"):
         return [value] * n_layers
     if len(value) != n_layers:
@@ -105,5 +107,5 @@ def check_lbfgs(estimator: Any) -> None:
     """Refuse what only updates on parts of the data have."""
     for name in ("dropout", "batch_norm", "clip_norm", "callbacks"):
         value = getattr(estimator, name)
-        if np.any(value) if isinstance(value, (list, tuple)) else value:
+        if np.any(value):
             raise ValueError(f"solver='lbfgs' takes no {name}, got {value!r}: use 'adam' or 'sgd'")
