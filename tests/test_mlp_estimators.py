@@ -393,6 +393,20 @@ def test_wrong_rows_and_labels_are_refused_in_their_words(problems):
     assert not hasattr(fp.MLPClassifier(solver="lbfgs"), "partial_fit")
 
 
+def test_negative_weights_are_told(problems):
+    X, y = problems["numbers"]
+    with pytest.warns(UserWarning, match="negative weights"):
+        fp.MLPRegressor(max_iter=1).fit(X, y, np.where(np.arange(60) == 3, -1.0, 1.0))
+
+
+@pytest.mark.parametrize("convert", [np.asarray, list], ids=["array", "list"])
+def test_numbers_in_strings(problems, convert):
+    X, y = problems["numbers"]
+    text = convert(X.astype(str))
+    model = fp.MLPRegressor(max_iter=1, random_state=0).fit(text, y)
+    np.testing.assert_array_equal(model.predict(text), model.predict(X))
+
+
 def test_feature_names(problems):
     pd = pytest.importorskip("pandas")
     X, y = problems["binary"]

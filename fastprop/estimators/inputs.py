@@ -39,7 +39,7 @@ def check_X(estimator: Any, X: Any, *, reset: bool = False) -> AnyMatrix:
     if _is_plain(X) and _takes_width(estimator, X.shape[1], reset):
         return Matrix.of(X)
     _check_before_conversion(X)
-    return _describe(validate_data(estimator, X, reset=reset, **_RULES))
+    return _describe(validate_data(estimator, X, reset=reset, **_rules(X)))
 
 
 def check_X_y(
@@ -62,7 +62,7 @@ def check_X_y(
     if _is_plain(X) and _is_plain_target(y, len(X)) and _takes_width(estimator, X.shape[1], reset):
         return Matrix.of(X), y
     _check_before_conversion(X)
-    X, y = validate_data(estimator, X, y, reset=reset, multi_output=multi_output, y_numeric=y_numeric, **_RULES)
+    X, y = validate_data(estimator, X, y, reset=reset, multi_output=multi_output, y_numeric=y_numeric, **_rules(X))
     return _describe(X), y
 
 
@@ -86,7 +86,10 @@ def require_finite(estimator: Any, matrix: AnyMatrix) -> None:
     assert_all_finite(matrix.array, estimator_name=type(estimator).__name__, input_name="X")
 
 
-_RULES = {"accept_sparse": "csr", "dtype": "numeric", "ensure_all_finite": False}
+def _rules(X: Any) -> dict[str, Any]:
+    """For `validate_data`: it keeps numbers as they are; strings, which it would refuse then, become float64."""
+    is_text = isinstance(X, (np.ndarray, list, tuple)) and np.asarray(X).dtype.kind in "SU"
+    return {"accept_sparse": "csr", "dtype": np.float64 if is_text else "numeric", "ensure_all_finite": False}
 
 
 def _is_plain(X: Any) -> bool:
@@ -112,8 +115,14 @@ def _takes_width(estimator: Any, n_features: int, reset: bool) -> bool:
 
 def _check_before_conversion(X: Any) -> None:
     """Sparse formats are converted to CSR by compiled code that trusts their indices."""
-    if is_sparse(X) and X.format in ("csc", "bsr"):
+    if not is_sparse(X):
+        return
+    if X.format in ("csc", "bsr"):
         X.check_format(full_check=True)
+    elif X.format == "coo" and X.nnz:
+        for at, size in zip(X.coords, X.shape, strict=True):
+            if at.min() < 0 or at.max() >= size:
+                raise ValueError(f"X is not valid COO: row and column indices must lie within its shape {X.shape}")
 
 
 def _describe(X: Any) -> AnyMatrix:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar, NoReturn
@@ -31,7 +32,7 @@ from .inputs import check_weights, check_X, check_X_y, model_dtype, require_fini
 from .mlp_epochs import Epochs
 from .mlp_labels import Labels
 from .mlp_losses import loss_names, loss_of, output_activation
-from .mlp_training import keep_rate, train_epochs, train_once, train_to_minimum
+from .mlp_training import LEVELS, keep_rate, train_epochs, train_once, train_to_minimum
 from .parameters import CheckedParameters, random_generator
 from .scoring import scorer, split_rows
 
@@ -135,7 +136,12 @@ class BaseMLP(CallbackSupportMixin, Coefficients, CheckedParameters, BaseEstimat
 
     def _weights(self, sample_weight: Any, matrix: AnyMatrix) -> np.ndarray | None:
         weights = check_weights(sample_weight, matrix)
-        return None if weights is None else np.ascontiguousarray(weights, np.float64)
+        if weights is None:
+            return None
+        if self.solver != "lbfgs" and weights.min() < 0:
+            text = "sample_weight has negative weights: an update whose weights do not sum to more than 0 is skipped"
+            warnings.warn(text, stacklevel=LEVELS)
+        return np.ascontiguousarray(weights, np.float64)
 
     def _with_class_weights(self, weights: np.ndarray | None, codes: np.ndarray) -> np.ndarray | None:
         """The weights to train with."""
