@@ -14,6 +14,7 @@ from .inputs import check_weights, check_X_y, model_dtype
 from .linear_base import REGRESSION_LOSSES, Array, LinearSGD
 from .linear_network import train_network
 from .linear_scores import r2_judge
+from .undo import undone_on_error
 
 
 class SGDRegressor(RegressorMixin, LinearSGD):  # type: ignore[misc]
@@ -144,6 +145,7 @@ class SGDRegressor(RegressorMixin, LinearSGD):  # type: ignore[misc]
         self.batch_size = batch_size
         self.n_threads = n_threads
 
+    @undone_on_error
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def fit(
         self, X: Any, y: Any, coef_init: Any = None, intercept_init: Any = None, sample_weight: Any = None
@@ -182,6 +184,7 @@ class SGDRegressor(RegressorMixin, LinearSGD):  # type: ignore[misc]
         self._warn()
         return self
 
+    @undone_on_error
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> SGDRegressor:
         """One pass over the rows, from where the last call stopped.
 

@@ -1,0 +1,50 @@
+"""What SGDClassifier and SGDRegressor remember: after errors, other modes, weights set by hand; and what they weigh."""
+
+import numpy as np
+import pytest
+
+import fastprop as fp
+
+PLAIN = {"max_iter": 2, "tol": None, "random_state": 0}
+
+
+def data(n_classes=2, n=150, d=9):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n, d))
+    return X, (X @ rng.normal(size=(d, n_classes))).argmax(axis=1)
+
+
+# ---- a call that fails ---------------------------------------------------------------------------------------------
+
+
+def fails_with(error):
+    def judge(*_):
+        raise error
+
+    return judge
+
+
+@pytest.mark.parametrize("mode", ["online", "minibatch"])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_a_call_that_fails_leaves_the_last_model(mode, error, method, monkeypatch):
+    X, y = data(3)
+    model = fp.SGDClassifier(mode=mode, **PLAIN).fit(X, y)
+    before, expected = dict(model.__dict__), model.predict(X)
+    monkeypatch.setattr(fp.SGDClassifier, "_publish", fails_with(error))
+    X_new, y_new = (X[:, :4], y % 2) if method == "fit" else (X, y)
+    with pytest.raises(error):
+        getattr(model, method)(X_new, y_new)
+    assert model.__dict__.keys() == before.keys()
+    assert all(model.__dict__[name] is before[name] for name in before)
+    np.testing.assert_array_equal(model.predict(X), expected)
+
+
+def test_a_first_call_that_fails_fits_nothing():
+    X, y = data()
+    for model in (fp.SGDClassifier(), fp.SGDRegressor()):
+        before = dict(model.__dict__)
+        for method in (model.fit, model.partial_fit):
+            with pytest.raises(ValueError, match="inconsistent|classes|NaN"):
+                method(np.where(X > 2.0, np.nan, X), y)
+            assert model.__dict__ == before
