@@ -48,3 +48,19 @@ def test_a_first_call_that_fails_fits_nothing():
             with pytest.raises(ValueError, match="inconsistent|classes|NaN"):
                 method(np.where(X > 2.0, np.nan, X), y)
             assert model.__dict__ == before
+
+
+# ---- modes, and weights set by hand --------------------------------------------------------------------------------
+
+
+def test_minibatch_goes_on_from_coef():
+    X, y = data()
+    model = fp.SGDClassifier(mode="minibatch", **PLAIN).fit(X, y)
+    model.coef_ = np.full_like(model.coef_, 100.0)
+    assert abs(model.partial_fit(X, y).coef_ - 100.0).max() < 1.0
+    model.set_params(mode="online", learning_rate="constant", eta0=1e-3, loss="log_loss").partial_fit(X, y)
+    assert not hasattr(model, "network_")
+    before = model.coef_
+    model.set_params(mode="minibatch").partial_fit(X, y)
+    assert 0 < abs(model.coef_ - before).max() < 0.1
+    np.testing.assert_allclose(model.network_.get_weights()[0][0].T, model.coef_)

@@ -179,6 +179,7 @@ class LinearSGD(SparseCoefMixin, CallbackSupportMixin, BaseEstimator):  # type: 
                 f"Floating-point under-/overflow occurred at epoch #{error.args[0]}. Scaling input data with "
                 f"StandardScaler or MinMaxScaler might help."
             ) from None
+        self.__dict__.pop("network_", None)  # of another mode: it has other weights now
         self._publish(solution())
 
     def _publish(self, found: dict[str, Any]) -> None:

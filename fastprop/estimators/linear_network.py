@@ -90,7 +90,7 @@ def targets_of(loss: Loss, masks: list[Array], dtype: Any) -> Array:
 
 
 def make_network(estimator: Any, n_outputs: int, seed: int) -> Network:
-    """The network of an estimator that begins with `_weights` and `_biases`.
+    """The network of an estimator.
 
     A loss that is the mean over outputs takes a smaller penalty, so that each output has the objective of one model.
     """
@@ -101,13 +101,16 @@ def make_network(estimator: Any, n_outputs: int, seed: int) -> Network:
         optimizer = Adam(lr=estimator.eta0) if optimizer == "adam" else SGD(lr=estimator.eta0 / share)
     l1 = estimator.alpha * estimator._l1_ratio
     l2 = estimator.alpha - l1 if estimator.penalty is not None else 0.0
-    net = Network(
+    return Network(
         [Dense(n_outputs, bias=estimator.fit_intercept)], loss=model_loss, optimizer=optimizer, l1=l1 * share,
         l2=l2 * share, seed=seed, dtype=estimator._weights.dtype.name,
     )  # fmt: skip
+
+
+def start_network(net: Network, estimator: Any) -> None:
+    """Let the network go on from `_weights` and `_biases`, which may not be what it had; its optimizer goes on."""
     bias = estimator._biases if estimator.fit_intercept else None
     net.set_weights([(np.ascontiguousarray(estimator._weights.T), bias)])
-    return net
 
 
 def solution_of(net: Network, intercept: Array) -> tuple[Array, Array]:
@@ -159,6 +162,7 @@ def train_network(
     if estimator.__dict__.get("network_") is None:
         estimator.network_ = make_network(estimator, len(estimator._weights), seed)
     net, biases = estimator.network_, estimator._biases
+    start_network(net, estimator)
 
     def solution() -> dict[str, Any]:
         coef, intercept = solution_of(net, biases)
