@@ -64,3 +64,18 @@ def test_minibatch_goes_on_from_coef():
     model.set_params(mode="minibatch").partial_fit(X, y)
     assert 0 < abs(model.coef_ - before).max() < 0.1
     np.testing.assert_allclose(model.network_.get_weights()[0][0].T, model.coef_)
+
+
+@pytest.mark.parametrize("weights", ["ones", "twos", "halves", "class_weight"])
+def test_minibatch_divides_by_the_number_of_rows(weights):
+    """The minimum of sum_i s_i (w x_i - y_i)^2 / 2n + alpha |w|^2 / 2: scikit-learn's objective, and online's."""
+    X, y = data(n=200, d=3)
+    s = {"ones": np.ones(200), "twos": np.full(200, 2.0), "halves": np.arange(200) % 2.0}.get(weights, 1.0 + 3.0 * y)
+    given = {"class_weight": {0: 1.0, 1: 4.0}} if weights == "class_weight" else {}
+    model = fp.SGDClassifier(
+        "squared_error", alpha=1.0, mode="minibatch", solver="sgd", eta0=0.1, batch_size=200, fit_intercept=False,
+        max_iter=500, tol=None, **given,
+    )  # fmt: skip
+    model.fit(X, y, sample_weight=None if given else s)
+    expected = np.linalg.solve(X.T * s @ X / 200 + np.eye(3), X.T * s @ (2.0 * y - 1.0) / 200)
+    np.testing.assert_allclose(model.coef_[0], expected, rtol=1e-6)

@@ -9,6 +9,7 @@ import numpy as np
 from .. import losses
 from ..checks import AnyMatrix
 from ..layers import Dense
+from ..linear import penalty_parts
 from ..losses import Loss, loss
 from ..network import Network
 from ..optimizers import SGD, Adam, Optimizer
@@ -90,27 +91,27 @@ def targets_of(loss: Loss, masks: list[Array], dtype: Any) -> Array:
 
 
 def make_network(estimator: Any, n_outputs: int, seed: int) -> Network:
-    """The network of an estimator.
-
-    A loss that is the mean over outputs takes a smaller penalty, so that each output has the objective of one model.
-    """
+    """The network of an estimator."""
     model_loss = loss_of(estimator.loss, estimator.epsilon)
-    share = 1.0 / n_outputs if model_loss.averages else 1.0
     optimizer = estimator.solver
     if not isinstance(optimizer, Optimizer):
-        optimizer = Adam(lr=estimator.eta0) if optimizer == "adam" else SGD(lr=estimator.eta0 / share)
-    l1 = estimator.alpha * estimator._l1_ratio
-    l2 = estimator.alpha - l1 if estimator.penalty is not None else 0.0
-    return Network(
-        [Dense(n_outputs, bias=estimator.fit_intercept)], loss=model_loss, optimizer=optimizer, l1=l1 * share,
-        l2=l2 * share, seed=seed, dtype=estimator._weights.dtype.name,
-    )  # fmt: skip
+        scale = n_outputs if model_loss.averages else 1  # of the loss of one model
+        optimizer = Adam(lr=estimator.eta0) if optimizer == "adam" else SGD(lr=estimator.eta0 * scale)
+    layers = [Dense(n_outputs, bias=estimator.fit_intercept)]
+    return Network(layers, loss=model_loss, optimizer=optimizer, seed=seed, dtype=estimator._weights.dtype.name)
 
 
-def start_network(net: Network, estimator: Any) -> None:
-    """Let the network go on from `_weights` and `_biases`, which may not be what it had; its optimizer goes on."""
+def start_network(net: Network, estimator: Any, mean_weight: float) -> None:
+    """Let the network go on from `_weights` and `_biases`, which may not be what it had; its optimizer goes on.
+
+    The objective of one model is the sum of weighted losses over the number of rows, plus the penalty; a network
+    divides by the sum of weights, and by the number of outputs if its loss is their mean. The penalty follows.
+    """
     bias = estimator._biases if estimator.fit_intercept else None
     net.set_weights([(np.ascontiguousarray(estimator._weights.T), bias)])
+    divisor = mean_weight * (len(estimator._weights) if net.loss.averages else 1)
+    l1, l2 = penalty_parts(estimator.penalty, estimator.alpha, estimator.l1_ratio or 0.0)
+    net.l1, net.l2 = l1 / divisor, l2 / divisor
 
 
 def solution_of(net: Network, intercept: Array) -> tuple[Array, Array]:
@@ -155,6 +156,7 @@ def train_network(
     judge : callable, optional
         By which to stop in place of the objective.
     """
+    n_rows = matrix.n_rows if train is None else len(train)
     if train is not None:
         weights = np.zeros(matrix.n_rows)
         weights[train] = 1.0 if sample_weight is None else sample_weight[train]
@@ -162,7 +164,8 @@ def train_network(
     if estimator.__dict__.get("network_") is None:
         estimator.network_ = make_network(estimator, len(estimator._weights), seed)
     net, biases = estimator.network_, estimator._biases
-    start_network(net, estimator)
+    total = n_rows if sample_weight is None else float(sample_weight.sum())
+    start_network(net, estimator, total / n_rows or 1.0)  # `fit` refuses weights that are all 0
 
     def solution() -> dict[str, Any]:
         coef, intercept = solution_of(net, biases)
