@@ -24,7 +24,8 @@ def distinct_labels(y: Array) -> Array:
         if n_two == len(y):  # two labels, or one
             return np.array([low, high] if low != high else [low], y.dtype)
         if y.dtype.kind in "iu" and len(y) > FEW and int(high) - int(low) < COUNTED:
-            return (np.flatnonzero(np.bincount(y.astype(np.int64) - int(low))) + int(low)).astype(y.dtype)
+            above = (y - low).view(f"u{y.itemsize}")  # y's own dtype may have no room for the difference: it wraps
+            return (np.flatnonzero(np.bincount(above.astype(np.int64))).astype(y.dtype) + low).astype(y.dtype)
     distinct: Array = np.unique(y)
     return distinct
 
