@@ -79,3 +79,51 @@ def test_minibatch_divides_by_the_number_of_rows(weights):
     model.fit(X, y, sample_weight=None if given else s)
     expected = np.linalg.solve(X.T * s @ X / 200 + np.eye(3), X.T * s @ (2.0 * y - 1.0) / 200)
     np.testing.assert_allclose(model.coef_[0], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("average", [False, 3])
+@pytest.mark.parametrize("mode", ["online", "minibatch"])
+def test_weights_set_by_hand(mode, average):
+    """As federated learning does: no fit, but coef_ and intercept_ from elsewhere, here lists and integers."""
+    X, y = data()
+    parameters = {"mode": mode, "average": average if mode == "online" else False, "random_state": 0}
+    classifier, regressor = fp.SGDClassifier(**parameters), fp.SGDRegressor(**parameters)
+    classifier.classes_, classifier.coef_, classifier.intercept_ = np.arange(2), np.arange(9)[None], [3]
+    regressor.coef_, regressor.intercept_ = list(range(9)), [3]
+    for model in (classifier, regressor):
+        model.partial_fit(X, y)
+        assert model.t_ == 151
+        assert model.coef_.dtype == np.float64
+        assert np.isfinite(model.predict(X)).all()
+
+
+def test_weights_set_by_hand_must_fit_x():
+    X, y = data()
+    for width in (1, 4):
+        model = fp.SGDClassifier()
+        model.classes_, model.coef_, model.intercept_ = np.arange(2), np.ones((1, width)), np.zeros(1)
+        with pytest.raises(ValueError, match=f"Number of features 9 does not match previous data {width}"):
+            model.partial_fit(X, y)
+
+
+def test_averages_that_are_no_longer_asked_for():
+    X, y = data()
+    model = fp.SGDClassifier(average=True, learning_rate="constant", eta0=1.0, **PLAIN).fit(X, y)
+    before = model.coef_
+    model.set_params(average=False, eta0=1e-9).partial_fit(X, y)
+    np.testing.assert_allclose(model.coef_, before, atol=1e-5)
+
+
+# ---- labels --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("dtype", "labels"),
+    [("u8", [2**63 + 10, 2**63 + 12, 2**63 + 11]), ("i8", [-(2**63), 5 - 2**63, 9 - 2**63]), ("i1", [-128, 127, 0])],
+)
+@pytest.mark.parametrize("order", "<>")
+def test_labels_at_the_ends_of_their_dtype(dtype, labels, order):
+    X, _ = data(n=2100)
+    y = np.tile(np.array(labels, order + dtype), 700)
+    model = fp.SGDClassifier(**PLAIN).fit(X, y)
+    np.testing.assert_array_equal(model.classes_, np.sort(labels))

@@ -123,12 +123,17 @@ class LinearSGD(SparseCoefMixin, CallbackSupportMixin, BaseEstimator):  # type: 
             self._biases[:] = intercept
         self._averages = None
 
-    def _recall(self) -> None:
-        """Go on from the last call; without averages from `coef_` and `intercept_` as they are now."""
+    def _recall(self, n_features: int) -> None:
+        """Go on from the last call; without averages from `coef_` and `intercept_` as they are now, whoever set them."""
+        known = self.__dict__
+        self.t_, self._averages = known.get("t_", 1.0), known.get("_averages") if self.average else None
         if self._averages is None:
             coef = _dense(self.coef_)
-            self._weights = coef.reshape(-1, coef.shape[-1])
-            self._biases = np.atleast_1d(np.asarray(self.intercept_))
+            dtype = coef.dtype if coef.dtype == np.float32 else np.float64
+            self._weights = np.asarray(coef.reshape(-1, coef.shape[-1]), dtype)
+            self._biases = np.atleast_1d(np.asarray(self.intercept_, dtype))
+        if self._weights.shape[1] != n_features:
+            raise ValueError(f"Number of features {n_features} does not match previous data {self._weights.shape[1]}.")
 
     # ---- training ---------------------------------------------------------------------------------------------------
 

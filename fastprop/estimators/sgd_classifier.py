@@ -14,12 +14,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..checks import AnyMatrix
 from ..optimizers import Optimizer
+from .all_or_nothing import all_or_nothing
 from .classes import class_weights, distinct_labels, memberships, signed
 from .inputs import check_weights, check_X_y, model_dtype
 from .linear_base import CLASS_LOSSES, Array, LinearSGD
 from .linear_network import loss_of, targets_of, train_network
 from .linear_scores import accuracy_judge, classes_judge, probabilities
-from .undo import undone_on_error
 
 BALANCED_IN_PARTS = (
     "class_weight 'balanced' is not supported for partial_fit. In order to use 'balanced' weights, use "
@@ -169,7 +169,7 @@ class SGDClassifier(ClassifierMixin, LinearSGD):  # type: ignore[misc]
         self.batch_size = batch_size
         self.n_threads = n_threads
 
-    @undone_on_error
+    @all_or_nothing
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def fit(
         self, X: Any, y: Any, coef_init: Any = None, intercept_init: Any = None, sample_weight: Any = None
@@ -211,7 +211,7 @@ class SGDClassifier(ClassifierMixin, LinearSGD):  # type: ignore[misc]
         self._warn()
         return self
 
-    @undone_on_error
+    @all_or_nothing
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> SGDClassifier:
         """One pass over the rows, from where the last call stopped.
 
@@ -241,7 +241,7 @@ class SGDClassifier(ClassifierMixin, LinearSGD):  # type: ignore[misc]
         if getattr(self, "coef_", None) is None:
             self._prepare(matrix, None, None)
         else:
-            self._recall()
+            self._recall(matrix.n_columns)
         self._train(matrix, y, weights, 1, None)
         return self
 

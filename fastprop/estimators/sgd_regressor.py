@@ -10,11 +10,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..checks import AnyMatrix
 from ..optimizers import Optimizer
+from .all_or_nothing import all_or_nothing
 from .inputs import check_weights, check_X_y, model_dtype
 from .linear_base import REGRESSION_LOSSES, Array, LinearSGD
 from .linear_network import train_network
 from .linear_scores import r2_judge
-from .undo import undone_on_error
 
 
 class SGDRegressor(RegressorMixin, LinearSGD):  # type: ignore[misc]
@@ -145,7 +145,7 @@ class SGDRegressor(RegressorMixin, LinearSGD):  # type: ignore[misc]
         self.batch_size = batch_size
         self.n_threads = n_threads
 
-    @undone_on_error
+    @all_or_nothing
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def fit(
         self, X: Any, y: Any, coef_init: Any = None, intercept_init: Any = None, sample_weight: Any = None
@@ -184,7 +184,7 @@ class SGDRegressor(RegressorMixin, LinearSGD):  # type: ignore[misc]
         self._warn()
         return self
 
-    @undone_on_error
+    @all_or_nothing
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> SGDRegressor:
         """One pass over the rows, from where the last call stopped.
 
@@ -208,7 +208,7 @@ class SGDRegressor(RegressorMixin, LinearSGD):  # type: ignore[misc]
         if is_first:
             self._prepare(matrix, None, None)
         else:
-            self._recall()
+            self._recall(matrix.n_columns)
         self._train(matrix, y, weights, 1, None)
         return self
 
