@@ -49,6 +49,7 @@ SCHEDULES = {
 
 BLOCK_ROWS = 8192  # rows of a call: their margins, targets and rates stay in L2
 CALL_NUMBERS = 1 << 22  # numbers of X that a call reads: at 1 to 3 ns each, Ctrl-C waits some 10 ms
+MOST_COLUMNS = 1 << 31  # kernels read the low half of int64 indices
 PAD = 16  # numbers behind an array that kernels take in whole registers
 LINE, MAX_LINES, SPARSE_AHEAD = 64, 8, 16
 AHEAD_BYTES = 4096  # of rows that are prefetched; with rows of 112 bytes, 24 rows
@@ -110,6 +111,11 @@ class Descent:
     status : int
         `OK`, or `NON_FINITE` if a margin (so a number of a row, or the model) or the model after a pass was not finite.
         The pass ended before that row's update.
+
+    Raises
+    ------
+    ValueError
+        If X has 2^31 columns or more.
     """
 
     _most_rows = BLOCK_ROWS
@@ -139,6 +145,8 @@ class Descent:
         average_intercept: float = 0.0,
         t: float = 1.0,
     ) -> None:
+        if matrix.n_columns >= MOST_COLUMNS:
+            raise ValueError(f"a linear model takes fewer than 2^31 columns, got X of {matrix.n_columns} columns")
         self.dtype, self.matrix, self.status, self.eta = np.dtype(dtype).name, matrix, OK, float(eta0)
         self.learning_rate = learning_rate
         l1, l2 = penalty_parts(penalty, alpha, l1_ratio)

@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 import fastprop as fp
+from fastprop.checks import check_matrix
+from fastprop.linear import Descent
 
 PLAIN = {"max_iter": 2, "tol": None, "random_state": 0}
 
@@ -45,7 +48,7 @@ def test_a_first_call_that_fails_fits_nothing():
     for model in (fp.SGDClassifier(), fp.SGDRegressor()):
         before = dict(model.__dict__)
         for method in (model.fit, model.partial_fit):
-            with pytest.raises(ValueError, match="inconsistent|classes|NaN"):
+            with pytest.raises(ValueError, match=r"classes must be passed|contains NaN"):
                 method(np.where(X > 2.0, np.nan, X), y)
             assert model.__dict__ == before
 
@@ -127,3 +130,14 @@ def test_labels_at_the_ends_of_their_dtype(dtype, labels, order):
     y = np.tile(np.array(labels, order + dtype), 700)
     model = fp.SGDClassifier(**PLAIN).fit(X, y)
     np.testing.assert_array_equal(model.classes_, np.sort(labels))
+
+
+# ---- the descent ---------------------------------------------------------------------------------------------------
+
+
+def test_more_columns_than_kernels_can_number():
+    d = 2**31
+    X = sp.csr_array((np.ones(1), np.array([d - 1]), np.array([0, 1])), shape=(1, d))
+    settings = {"dtype": "float64", "loss": "hinge", "penalty": "l2", "alpha": 1e-4, "learning_rate": "optimal"}
+    with pytest.raises(ValueError, match="2147483648 columns"):
+        Descent(check_matrix(X), np.ones(1), eta0=0.01, coef=np.broadcast_to(0.0, d), intercept=0.0, **settings)

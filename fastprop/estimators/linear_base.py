@@ -124,7 +124,7 @@ class LinearSGD(SparseCoefMixin, CallbackSupportMixin, BaseEstimator):  # type: 
         self._averages = None
 
     def _recall(self, n_features: int) -> None:
-        """Go on from the last call; without averages from `coef_` and `intercept_` as they are now, whoever set them."""
+        """Go on from the last call; without averages from `coef_` and `intercept_`, whoever set them."""
         known = self.__dict__
         self.t_, self._averages = known.get("t_", 1.0), known.get("_averages") if self.average else None
         if self._averages is None:
