@@ -7,8 +7,10 @@ For each row x with target y, in this order:
     w = max(0, 1 - eta alpha (1 - l1_ratio)) w + c x
     b = b + c intercept_decay
     w truncated towards 0 by alpha l1_ratio eta          all that is owed since it was last seen: Tsuruoka et al. 2009
+    averages of w and b, where they are asked for
 
-which is what scikit-learn's SGD computes, to rounding. A dense row is one pass over w for the dot and one for the
+which is what scikit-learn's SGD computes, to rounding; but for averages with l1, where it does not take the truncation
+from what it has summed up before. A dense row is one pass over w for the dot and one for the
 update; a CSR row costs its non-zeros only (w is kept as a scalar times a vector, l1 and the average are lazy).
 """
 

@@ -1,7 +1,7 @@
 """Linear models, sample by sample, on dense rows: one pass over w for the dot, one for the update.
 
     z = w x + b
-    w = shrink w + change x        then its average, then l1, in the same pass
+    w = shrink w + change x        then l1, then its average, in the same pass
 
 Rows of the model's dtype are read in place, others are cast into a row of their own first. Random rows come from
 memory: those that come later are prefetched.
@@ -15,7 +15,7 @@ from numba.core import types
 from .access import descent_at, source_at
 from .gather import cast_row
 from .jit import forced
-from .linear_step import LINE, change_of, keep_margin, row_number, smallest_scale, specification, weight_of
+from .linear_step import LINE, change_of, keep_margin, row_number, specification, weight_of
 from .records import NON_FINITE, OK, PA1, RATES
 from .simd import (
     double_pointer,
@@ -78,52 +78,35 @@ def truncated(spec, w, paid, k, owed):
 
 
 @forced
-def update_register(spec, d, w, average, paid, k, x, change, shrink, mu, share, owed):
+def update_register(spec, d, w, average, paid, k, x, change, shrink, mu, owed):
     """One register of the update; returns what was there. Writes w, average and paid, the latter if there are any."""
     old = load(w, k)
     new = fma(change, x, shrink * old)
+    if d.paid != 0:
+        new = truncated(spec, new, paid, k, owed)
     if d.average_w != 0:
         mean = load(average, k)
         store(average, k, fma(mu, new - mean, mean))
-    if d.paid != 0:
-        untouched, new = new, truncated(spec, new, paid, k, owed)
-        if d.average_w != 0:
-            store(average, k, fma(share, new - untouched, load(average, k)))
     store(w, k, new)
     return old
 
 
 @forced
-def update(spec, d, x, change, shrink, mu, share, owed):
+def update(spec, d, x, change, shrink, mu, owed):
     """Update all weights; returns the register of l2 w^2 / 2 + l1 |w| over the old ones."""
     L, n, k = lanes_of(spec), d.n_features, 0
     w, average, paid = pointer(spec, d.w), pointer(spec, d.average_w), pointer(spec, d.paid)
-    change, shrink, mu = splat(spec, change), splat(spec, shrink), splat(spec, mu)
-    share, owed = splat(spec, share), splat(spec, owed)
+    change, shrink = splat(spec, change), splat(spec, shrink)
+    mu, owed = splat(spec, mu), splat(spec, owed)
     half, l1, penalty = splat(spec, 0.5 * d.l2), splat(spec, d.l1), splat(spec, 0.0)
     while k + L <= n:
-        old = update_register(spec, d, w, average, paid, k, load(x, k), change, shrink, mu, share, owed)
+        old = update_register(spec, d, w, average, paid, k, load(x, k), change, shrink, mu, owed)
         penalty = fma(half * old, old, fma(l1, abs(old), penalty))
         k += L
     if k < n:
-        old = update_register(spec, d, w, average, paid, k, load_first(x, k, n - k), change, shrink, mu, share, owed)
+        old = update_register(spec, d, w, average, paid, k, load_first(x, k, n - k), change, shrink, mu, owed)
         penalty = fma(half * old, old, fma(l1, abs(old), penalty))
     return penalty
-
-
-@forced
-def share_of(d, shrink, mu, smallest):
-    """How much of a truncation by l1 goes into the average at once. Writes d.a, the share, and d.scale.
-
-    scikit-learn, whose averages these are, takes it as if it had been there from the start, or since the product of
-    all `shrink` was last set to 1, because it was below `smallest`.
-    """
-    d.scale *= shrink
-    d.a /= shrink
-    if d.scale < smallest:
-        d.scale, d.a = 1.0, 0.0
-    d.a += mu * (1.0 - d.a)
-    return d.a
 
 
 @forced
@@ -169,10 +152,8 @@ def descend_dense(spec, address):
         if d.average_w != 0 and t >= d.average_from:
             mu = 1.0 / (t - d.average_from + 1.0)
             average_intercept += mu * (intercept - average_intercept)
-        owed, shrink, share = owed + l1 * eta, max(1.0 - l2 * eta, 0.0), 0.0
-        if d.average_w != 0 and d.paid != 0:
-            share = share_of(d, shrink, mu, smallest_scale(spec))
-        penalty = penalty + update(spec, d, x, change, shrink, mu, share, owed)
+        owed, shrink = owed + l1 * eta, max(1.0 - l2 * eta, 0.0)
+        penalty = penalty + update(spec, d, x, change, shrink, mu, owed)
         if k % FLUSH == 0:
             penalty_sum += float(hsum(penalty))
             penalty = splat(spec, 0.0)

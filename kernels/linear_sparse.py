@@ -3,9 +3,9 @@
     weights   scale w              l2 shrinks the scale only
     average   (average_w + a w) / b
 
-What a step adds to w[i], a times it is taken from average_w[i]; then the average moves towards the weights by the two
-numbers a and b only (Bottou 2012, Stochastic gradient descent tricks). l1 is caught up when a feature is seen. Where
-the scale gets too small it goes into w, a and b into average_w.
+What a step changes w[i] by, a times it is taken from average_w[i]; then the average moves towards the weights by the
+two numbers a and b only (Bottou 2012, Stochastic gradient descent tricks). l1 is caught up when a feature is seen.
+Where the scale gets too small it goes into w, a and b into average_w.
 
 |w|^2 and |w|_1 follow the changes of the row's weights, and are summed anew in each call.
 """
@@ -61,10 +61,7 @@ def shrunk(spec, w, owed, paid):
 
 @forced
 def scatter_all(spec, d, x, columns, step, n, change, owed):
-    """`add_row` with the average and l1, in units of the scale; returns how |w|^2 and |w|_1 changed, in these units.
-
-    scikit-learn, whose averages these are, does not take l1's part of a change from average_w.
-    """
+    """`add_row` with the average and l1, in units of the scale; returns how |w|^2 and |w|_1 changed, in these units."""
     w, average, paid = pointer(spec, d.w), pointer(spec, d.average_w), pointer(spec, d.paid)
     a, scale, square, absolute = number(spec, d.a), number(spec, d.scale), 0.0, 0.0
     owed = number(spec, owed / d.scale)
@@ -72,11 +69,11 @@ def scatter_all(spec, d, x, columns, step, n, change, owed):
         i = columns[k * step]
         old = w[i]
         new = old + change * x[k]
-        if d.average_w != 0:
-            average[i] -= a * (new - old)
         if d.paid != 0:
             untouched, new = new, shrunk(spec, new, owed, paid[i] / scale)
             paid[i] += scale * (new - untouched)
+        if d.average_w != 0:
+            average[i] -= a * (new - old)
         w[i] = new
         square += (new - old) * (new + old)
         absolute += abs(new) - abs(old)

@@ -68,7 +68,6 @@ class Descent:
         self.average_intercept, self.t = float(average_intercept), float(t)
         self.status = 0
         self.u, self.q = 0.0, np.zeros_like(self.coef)  # l1 that every weight should have had so far, and that it had
-        self.scale, self.share = 1.0, 0.0
         if learning_rate == "optimal":  # Bottou's: the first step is as long as a typical weight asks for
             typical = np.sqrt(1 / np.sqrt(alpha))
             self.offset = max(1.0, self.slope(1.0, -typical)) / (typical * alpha)
@@ -106,30 +105,18 @@ class Descent:
         if self.rate == "pa1" and x @ x == 0:
             return
         change = weight * self.change(x, y, p)
-        decay = max(0.0, 1 - self.l2 * self.eta * self.alpha)
-        self.coef *= decay
+        self.coef *= max(0.0, 1 - self.l2 * self.eta * self.alpha)
         self.coef[at] += change * x
         if self.fit_intercept:
             self.intercept += change * self.decay
-        self.shrink_share(decay)
+        if self.l1:
+            self.u += self.l1 * self.eta * self.alpha
+            self.shrink(at)
         if 0 < self.average <= self.t:
             mu = 1 / (self.t - self.average + 1)
             self.average_coef += mu * (self.coef - self.average_coef)
             self.average_intercept += mu * (self.intercept - self.average_intercept)
-            self.share += mu * (1 - self.share)
-        if self.l1:
-            self.u += self.l1 * self.eta * self.alpha
-            self.shrink(at)
         self.t += 1
-
-    def shrink_share(self, decay):
-        """scikit-learn's average takes a truncation by l1 as if it had been there from the start, or since the weights'
-        scale, which l2 makes smaller, was last 1: `share` of it counts at once."""
-        self.scale *= decay
-        if self.scale < 1e-9:
-            self.scale, self.share = 1.0, 0.0
-        else:
-            self.share /= decay
 
     def change(self, x, y, p):
         """What the sample adds to the prediction's weights, in units of x."""
@@ -145,4 +132,3 @@ class Descent:
         small = np.where(w > 0, np.maximum(0.0, w - (self.u + q)), np.minimum(0.0, w + (self.u - q)))
         self.coef[at] = np.where(w == 0, w, small)
         self.q[at] = q + self.coef[at] - w
-        self.average_coef[at] += self.share * (self.coef[at] - w)

@@ -70,7 +70,10 @@ def cover(factors, n):
     for k in range(n):
         case = {name: values[rng.integers(len(values))] for name, values in factors.items()}
         k_loss, k_penalty = k % len(factors[first]), k // len(factors[first]) % len(factors[second])
-        yield {**case, first: factors[first][k_loss], second: factors[second][k_penalty]}
+        case |= {first: factors[first][k_loss], second: factors[second][k_penalty]}
+        if case["penalty"] in ("l1", "elasticnet"):  # scikit-learn's averages are no means of weights then
+            case["average"] = False
+        yield case
 
 
 CLASSIFIERS = list(cover(CLASS_FACTORS, 72))
