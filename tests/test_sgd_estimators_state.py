@@ -1,11 +1,14 @@
 """What SGDClassifier and SGDRegressor remember: after errors, other modes, weights set by hand; and what they weigh."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
 import fastprop as fp
 from fastprop.checks import check_matrix
+from fastprop.estimators import linear_scores
 from fastprop.linear import Descent
 
 PLAIN = {"max_iter": 2, "tol": None, "random_state": 0}
@@ -141,3 +144,21 @@ def test_more_columns_than_kernels_can_number():
     settings = {"dtype": "float64", "loss": "hinge", "penalty": "l2", "alpha": 1e-4, "learning_rate": "optimal"}
     with pytest.raises(ValueError, match="2147483648 columns"):
         Descent(check_matrix(X), np.ones(1), eta0=0.01, coef=np.broadcast_to(0.0, d), intercept=0.0, **settings)
+
+
+# ---- predictions ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fitted", ["f4", "f8"])
+@pytest.mark.parametrize("dtype", ["f2", ">f4", "f4", "f8", "i1", "?"])
+def test_predictions_copy_a_block_of_x_at_most(dtype, fitted):
+    X, y = data()
+    model = fp.SGDClassifier(**PLAIN).fit(X.astype(fitted), y)
+    many = np.tile(X, (2000, 1)).astype(dtype)
+    model.decision_function(many[:200000])
+    tracemalloc.start()
+    scores = model.decision_function(many)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3 * scores.nbytes + 9 * linear_scores.BLOCK
+    np.testing.assert_allclose(scores[-150:], many[-150:].astype(fitted) @ model.coef_[0] + model.intercept_, rtol=1e-3)

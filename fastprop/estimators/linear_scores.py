@@ -21,8 +21,8 @@ BLOCK = 1 << 20  # numbers that are cast at once
 
 
 def linear_scores(X: Any, coef: Any, intercept: Any) -> Array:
-    """X @ coef.T + intercept. Integers are cast a block of rows at a time, so that X is not copied whole."""
-    if is_sparse(X) or is_sparse(coef) or X.dtype.kind == "f" or X.size <= BLOCK:
+    """X @ coef.T + intercept. Another dtype than that of coef is cast a block of rows at a time: X is not copied whole."""
+    if is_sparse(X) or is_sparse(coef) or X.dtype == coef.dtype or X.size <= BLOCK:
         scores: Array = safe_sparse_dot(X, coef.T, dense_output=True) + intercept
         return scores
     step = max(1, BLOCK // X.shape[1])
