@@ -18,6 +18,7 @@ from .jit import forced
 from .linear_step import LINE, change_of, keep_margin, row_number, specification, weight_of
 from .records import NON_FINITE, OK, PA1, RATES
 from .simd import (
+    add_squares,
     double_pointer,
     fma,
     hsum,
@@ -57,14 +58,13 @@ def dot(spec, x, w, n):
 
 @forced
 def squares(spec, x, n):
-    """|x|^2."""
-    L, total, k = lanes_of(spec), splat(spec, 0.0), 0
+    """|x|^2, float64: in float32 it leaves its range where x is beyond 1e-22 or 1e19."""
+    L, total, k = lanes_of(spec), splat(float64_spec(), 0.0), 0
     while k + L <= n:
-        total = fma(load(x, k), load(x, k), total)
+        total = add_squares(total, load(x, k))
         k += L
     if k < n:
-        tail = load_first(x, k, n - k)
-        total = fma(tail, tail, total)
+        total = add_squares(total, load_first(x, k, n - k))
     return hsum(total)
 
 
@@ -143,7 +143,7 @@ def descend_dense(spec, address):
         eta, square = rates[k - first], 1.0
         k += 1
         if schedule != RATES:
-            square = float(squares(spec, x, n))
+            square = squares(spec, x, n)
             if schedule == PA1 and square == 0.0:
                 continue
         change = change_of(loss, e, schedule, eta, weight_of(d, row, target), z, target, square)

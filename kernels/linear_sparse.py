@@ -164,7 +164,7 @@ def descend_sparse(spec, address):
         penalty_sum += 0.5 * l2 * square_norm + l1 * absolute_norm
         eta = rates[k - first]
         k += 1
-        square = float(squares(spec, x, n)) if asks_square else 0.0
+        square = squares(spec, x, n) if asks_square else 0.0
         if schedule == PA1 and square == 0.0:
             continue
         shrink = max(1.0 - l2 * eta, 0.0)

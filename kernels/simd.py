@@ -307,6 +307,22 @@ def hsum(typingctx, v):
 
 
 @intrinsic
+def add_squares(typingctx, total, v):
+    """The float64 register `total`, with the squares of the lanes of `v` added: two to a lane where `v` is float32."""
+
+    def codegen(context, builder, sig, args):
+        sums, x = args
+        lanes = sums.type.count
+        for first in range(0, x.type.count, lanes):
+            part = shuffle(builder, x, x, list(range(first, first + lanes)))
+            wide = builder.fpext(part, sums.type) if v.dtype.bitwidth < 64 else part
+            sums = fmuladd(builder, types.float64, wide, wide, sums)
+        return sums
+
+    return total(total, v), codegen
+
+
+@intrinsic
 def hmax(typingctx, v):
     """The largest lane of `v`."""
 

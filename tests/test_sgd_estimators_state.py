@@ -146,6 +146,22 @@ def test_more_columns_than_kernels_can_number():
         Descent(check_matrix(X), np.ones(1), eta0=0.01, coef=np.broadcast_to(0.0, d), intercept=0.0, **settings)
 
 
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("size", [1e-25, 1e-19, 1e17])
+@pytest.mark.parametrize("rate", ["pa1", "pa2"])
+def test_passive_aggressive_steps_of_float32_rows_of_any_size(size, sparse, rate):
+    """|x|^2 may be far from what float32 can hold; steps of the rows in float64 are what they shall be."""
+    X, y = data(n=40, d=37)
+    parameters = {"learning_rate": rate, "shuffle": False, "fit_intercept": False, "penalty": None, "eta0": 1.0}
+    ours, theirs = (
+        fp.SGDClassifier(**{**PLAIN, **parameters}).fit(sp.csr_array(rows) if sparse else rows, y).coef_
+        for rows in ((size * X).astype(dtype) for dtype in ("f4", "f8"))
+    )
+    assert np.isfinite(ours).all()
+    assert abs(ours).max() > 0
+    np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4 * abs(theirs).max())
+
+
 # ---- predictions ---------------------------------------------------------------------------------------------------
 
 
