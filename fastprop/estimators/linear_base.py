@@ -21,7 +21,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from ..checks import AnyMatrix, SparseMatrix, is_sparse
 from ..hogwild import Hogwild
-from ..linear import Descent
+from ..linear import Descent, penalty_parts
 from ..optimizers import Optimizer
 from ..threads import limit
 from .courses import Course, Orders, Stopping, run_epochs
@@ -32,6 +32,7 @@ from .linear_scores import Judge, linear_scores
 Array = NDArray[Any]
 
 SPARSE_INTERCEPT_DECAY = 0.01  # scikit-learn's: the intercept of sparse rows learns slower, since all rows have it
+CALLER = 5  # of `fit`, as seen from `_warn`: between them are two decorators
 MAX_SEED = np.iinfo(np.int32).max
 # By scikit-learn's name: ours, and the threshold or the default of epsilon, if there is one.
 REGRESSION_LOSSES: dict[str, tuple[Any, ...]] = {
@@ -96,14 +97,8 @@ class LinearSGD(SparseCoefMixin, CallbackSupportMixin, BaseEstimator):  # type: 
             raise ValueError(f"average needs mode='online', got mode={self.mode!r}")
         if self.mode == "minibatch" and self.learning_rate in ("pa1", "pa2"):
             raise ValueError(f"learning_rate={self.learning_rate!r} is for single samples; it needs mode='online'")
-        if self.mode == "hogwild" and self._l1_ratio > 0:
+        if self.mode == "hogwild" and penalty_parts(self.penalty, 1.0, self.l1_ratio or 0.0)[0] > 0:
             raise ValueError("mode='hogwild' needs penalty='l2' or None: l1 counts what each weight is owed")
-
-    @property
-    def _l1_ratio(self) -> float:
-        """The part of the penalty that is l1."""
-        parts: dict[str | None, float] = {"l1": 1.0, "elasticnet": self.l1_ratio or 0.0}
-        return parts.get(self.penalty, 0.0)
 
     # ---- where to start --------------------------------------------------------------------------------------------
 
@@ -162,8 +157,7 @@ class LinearSGD(SparseCoefMixin, CallbackSupportMixin, BaseEstimator):  # type: 
         ]  # fmt: skip
 
     def _course(self, descent: Descent, judge: Judge | None) -> Course:
-        stopping = Stopping(self.tol, self.n_iter_no_change)
-        return Course(descent, stopping, self.learning_rate == "adaptive", judge, self.verbose)
+        return Course(descent, self._stopping(), self.learning_rate == "adaptive", judge, self.verbose)
 
     def _run(self, matrix: AnyMatrix, courses: list[Course], rows: Array | None, max_epochs: int, tasks: Any) -> None:
         """Run courses from `_descents`, and publish what they found."""
@@ -257,14 +251,14 @@ class LinearSGD(SparseCoefMixin, CallbackSupportMixin, BaseEstimator):  # type: 
                 "Maximum number of iteration reached before convergence. Consider increasing max_iter to improve "
                 "the fit.",
                 ConvergenceWarning,
-                stacklevel=3,
+                stacklevel=CALLER,
             )
         if self.power_t < 0:
             warnings.warn(
                 "Negative values for `power_t` are deprecated in version 1.8 and will raise an error in 1.10. Use "
                 "values in the range [0.0, inf) instead.",
                 FutureWarning,
-                stacklevel=3,
+                stacklevel=CALLER,
             )
 
     # ---- using -------------------------------------------------------------------------------------------------------
