@@ -108,6 +108,8 @@ class Descent:
     intercept, average_intercept : float
     t : float
         The number of the next update.
+    penalty_sum : float
+        What penalties were of the sum that `run` returned last.
     eta : float
         The rate of "constant" and "adaptive"; may be set between passes.
     status : int
@@ -302,6 +304,11 @@ class Descent:
     def average_intercept(self) -> float:
         """The mean of the intercepts after each update from `average` on."""
         return float(self._record["average_intercept"])
+
+    @property
+    def penalty_sum(self) -> float:
+        """What penalties were of the sum that `run` returned last."""
+        return float(self._record["penalty_sum"]) if self._record["counts_penalty"] else 0.0
 
     @property
     def t(self) -> float:

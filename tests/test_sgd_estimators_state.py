@@ -1,10 +1,13 @@
 """What SGDClassifier and SGDRegressor remember: after errors, other modes, weights set by hand; and what they weigh."""
 
+import re
 import tracemalloc
+import warnings
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from sklearn import linear_model
 
 import fastprop as fp
 from fastprop.checks import check_matrix
@@ -178,3 +181,43 @@ def test_predictions_copy_a_block_of_x_at_most(dtype, fitted):
     tracemalloc.stop()
     assert peak < 3 * scores.nbytes + 9 * linear_scores.BLOCK
     np.testing.assert_allclose(scores[-150:], many[-150:].astype(fitted) @ model.coef_[0] + model.intercept_, rtol=1e-3)
+
+
+# ---- what is told --------------------------------------------------------------------------------------------------
+
+
+def test_warnings_point_at_the_caller():
+    X, y = data()
+    for model in (fp.SGDClassifier(max_iter=1, power_t=-1.0), fp.SGDRegressor(max_iter=1, power_t=-1.0)):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            model.fit(X, y)
+        assert len(caught) == 2
+        assert {warning.filename for warning in caught} == {__file__}
+
+
+# While it validates, scikit-learn's l2 has not scaled the weights yet.
+@pytest.mark.parametrize(("penalty", "early_stopping"), [("l2", False), ("l1", False), (None, True)])
+def test_reports_are_scikit_learns(penalty, early_stopping, capsys):
+    X, y = data()
+    parameters = {"loss": "log_loss", "alpha": 0.01, "shuffle": False, "verbose": 1, "penalty": penalty}
+    parameters |= {"early_stopping": early_stopping, "random_state": 0, "warm_start": True, "n_iter_no_change": 2}
+    printed = []
+    for cls in (fp.SGDClassifier, linear_model.SGDClassifier):
+        model = cls(**parameters)
+        model.fit(X, y)
+        model.fit(X, y)
+        printed.append([line for line in capsys.readouterr().out.splitlines() if "seconds" not in line])
+    ours, theirs = ([re.findall(r"-?\d[\d.]*", line) for line in lines] for lines in printed)
+    assert [re.sub(r"[\d.]+", "", line) for line in printed[0]] == [re.sub(r"[\d.]+", "", line) for line in printed[1]]
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(np.array(one, float), np.array(other, float), atol=0.02)
+
+
+def test_reports_of_several_threads_are_whole(capsys):
+    X, y = data(4, n=400)
+    fp.SGDClassifier(verbose=1, n_jobs=2, **PLAIN).fit(X, y)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4 * 2 * 3
+    starts = [line.split(" ")[0] for line in lines]
+    assert starts == ["--", "Norm:", "Total"] * 8

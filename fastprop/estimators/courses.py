@@ -97,6 +97,7 @@ class Course:
     score : callable, optional
         From weights and intercept to a number, higher is better, by which to stop in place of the objective.
     verbose : int
+        Report each epoch: in one piece after it, since courses may be on several threads.
     """
 
     descent: Descent
@@ -107,7 +108,9 @@ class Course:
     n_epochs: int = 0
     is_done: bool = False
     started: float = 0.0
+    first_t: float = 1.0
     total: float = 0.0
+    penalties: float = 0.0
     n_seen: int = 0
 
     @property
@@ -119,18 +122,20 @@ class Course:
         """A pass over a piece of the epoch."""
         if self.descent.status == 0:
             self.total += self.descent.run(order, self.tracks)
+            self.penalties += self.descent.penalty_sum
             self.n_seen += n_rows
 
     def end_epoch(self) -> None:
         """See whether it was the last epoch."""
-        objective, self.total = self.total / max(1, self.n_seen), 0.0
-        self.n_epochs, self.n_seen = self.n_epochs + 1, 0
+        n_rows = max(1, self.n_seen)
+        objective, penalty = self.total / n_rows, self.penalties / n_rows
+        self.n_epochs, self.n_seen, self.total, self.penalties = self.n_epochs + 1, 0, 0.0, 0.0
         if self.descent.status != 0:
             self.is_done = True
             return
         score = None if self.score is None else self.score(self.descent.coef, self.descent.intercept)
         if self.verbose:
-            self._report(objective, score)
+            self._report(objective, penalty, score)
         if self.stopping.stalls(objective if score is None else -score):
             self._give_up()
 
@@ -141,17 +146,21 @@ class Course:
             return
         self.is_done = True
         if self.verbose:
-            print(f"Convergence after {self.n_epochs} epochs took {time.perf_counter() - self.started:.2f} seconds")
+            print(f"Convergence after {self.n_epochs} epochs took {self._seconds():.2f} seconds\n", end="")
 
-    def _report(self, objective: float, score: float | None) -> None:
+    def _report(self, objective: float, penalty: float, score: float | None) -> None:
         coef = self.descent.coef
-        print(f"-- Epoch {self.n_epochs}")
         print(
+            f"-- Epoch {self.n_epochs}\n"
             f"Norm: {np.linalg.norm(coef):.2f}, NNZs: {np.count_nonzero(coef)}, Bias: {self.descent.intercept:.6f}, "
-            f"T: {self.descent.t - 1:.0f}, Objective: {objective:f}"
+            f"T: {self.descent.t - self.first_t:.0f}, Avg. loss: {objective - penalty:f}, Objective: {objective:f}"
             + ("" if score is None else f", Validation score: {score:f}")
+            + f"\nTotal training time: {self._seconds():.2f} seconds.\n",
+            end="",
         )
-        print(f"Total training time: {time.perf_counter() - self.started:.2f} seconds.")
+
+    def _seconds(self) -> float:
+        return time.perf_counter() - self.started
 
 
 def run_epochs(courses: list[Course], orders: Orders, max_epochs: int, n_jobs: int, tasks: Any, solution: Any) -> None:
@@ -173,7 +182,7 @@ def run_epochs(courses: list[Course], orders: Orders, max_epochs: int, n_jobs: i
     """
     started = time.perf_counter()
     for course in courses:
-        course.started = started
+        course.started, course.first_t = started, course.descent.t
     with Team(n_jobs if len(courses) > 1 else 1) as team:
         for epoch in range(max_epochs):
             active = [course for course in courses if not course.is_done]

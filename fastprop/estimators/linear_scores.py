@@ -21,7 +21,7 @@ BLOCK = 1 << 20  # numbers that are cast at once
 
 
 def linear_scores(X: Any, coef: Any, intercept: Any) -> Array:
-    """X @ coef.T + intercept. Another dtype than that of coef is cast a block of rows at a time: X is not copied whole."""
+    """X @ coef.T + intercept. X of another dtype than coef is cast a block of rows at a time, not copied whole."""
     if is_sparse(X) or is_sparse(coef) or X.dtype == coef.dtype or X.size <= BLOCK:
         scores: Array = safe_sparse_dot(X, coef.T, dense_output=True) + intercept
         return scores

@@ -88,7 +88,6 @@ class SGDRegressor(RegressorMixin, LinearSGD):  # type: ignore[misc]
     """
 
     loss_functions = REGRESSION_LOSSES
-    n_jobs = None  # there is one model
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **LinearSGD._parameter_constraints,
         "loss": [StrOptions(set(REGRESSION_LOSSES))],
