@@ -25,7 +25,8 @@ def distinct_labels(y: Array) -> Array:
             return np.array([low, high] if low != high else [low], y.dtype)
         if y.dtype.kind in "iu" and len(y) > FEW and int(high) - int(low) < COUNTED:
             above = (y - low).view(f"u{y.itemsize}")  # y's own dtype may have no room for the difference: it wraps
-            return (np.flatnonzero(np.bincount(above.astype(np.int64))).astype(y.dtype) + low).astype(y.dtype)
+            counted: Array = (np.flatnonzero(np.bincount(above.astype(np.int64))).astype(y.dtype) + low).astype(y.dtype)
+            return counted
     distinct: Array = np.unique(y)
     return distinct
 

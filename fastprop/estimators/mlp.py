@@ -32,7 +32,7 @@ from .inputs import check_weights, check_X, check_X_y, model_dtype, require_fini
 from .mlp_epochs import Epochs
 from .mlp_labels import Labels
 from .mlp_losses import loss_names, loss_of, output_activation
-from .mlp_training import LEVELS, keep_rate, train_epochs, train_once, train_to_minimum
+from .mlp_training import LEVELS_OF_FIT, keep_rate, train_epochs, train_once, train_to_minimum
 from .parameters import CheckedParameters, random_generator
 from .scoring import scorer, split_rows
 
@@ -140,7 +140,7 @@ class BaseMLP(CallbackSupportMixin, Coefficients, CheckedParameters, BaseEstimat
             return None
         if self.solver != "lbfgs" and weights.min() < 0:
             text = "sample_weight has negative weights: an update whose weights do not sum to more than 0 is skipped"
-            warnings.warn(text, stacklevel=LEVELS)
+            warnings.warn(text, stacklevel=LEVELS_OF_FIT)
         return np.ascontiguousarray(weights, np.float64)
 
     def _with_class_weights(self, weights: np.ndarray | None, codes: np.ndarray) -> np.ndarray | None:
