@@ -20,7 +20,7 @@ def all_or_nothing(method: Method) -> Method:
 
     @functools.wraps(method)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        self._ready = None  # nor may a call that failed have prepared quick ones
+        self.__dict__.pop("_ready", None)  # nor may a call that failed have prepared quick ones
         before = self.__dict__.copy()
         lengths = [(before[name], len(before[name])) for name in GROWING if before.get(name)]
         try:
