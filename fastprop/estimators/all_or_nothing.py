@@ -22,7 +22,7 @@ def all_or_nothing(method: Method) -> Method:
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         self.__dict__.pop("_ready", None)  # nor may a call that failed have prepared quick ones
         before = self.__dict__.copy()
-        lengths = [(before[name], len(before[name])) for name in GROWING if before.get(name)]
+        lengths = [(before[name], len(before[name])) for name in GROWING if before.get(name) is not None]
         try:
             return method(self, *args, **kwargs)
         except BaseException:

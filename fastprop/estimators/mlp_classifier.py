@@ -91,13 +91,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     dropout : float or list of float, default=0.0
         The part of each hidden layer's outputs that is zeroed in training.
     batch_norm, layer_norm : bool, default=False
-        Normalise the outputs of each hidden layer.
+        Normalise the outputs of each hidden layer; updates of one row, which have no variance, are refused by
+        `batch_norm`, but for the last of an epoch.
     residual : bool, default=False
         Add its input to each hidden layer that follows one of the same width.
     clip_norm : float, default=None
         Scale the gradient of all parameters down to this norm.
     class_weight : dict or "balanced", default=None
-        Weights of the classes; they multiply `sample_weight`.
+        Weights of the classes; they multiply `sample_weight` in training, and not in scores.
     output_weights : array-like of shape (n_outputs,), default=None
         Multiply each output's loss.
     callbacks : fastprop callback or list of them, default=None

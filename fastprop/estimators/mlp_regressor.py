@@ -78,7 +78,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
     dropout : float or list of float, default=0.0
         The part of each hidden layer's outputs that is zeroed in training.
     batch_norm, layer_norm : bool, default=False
-        Normalise the outputs of each hidden layer.
+        Normalise the outputs of each hidden layer; updates of one row, which have no variance, are refused by
+        `batch_norm`, but for the last of an epoch.
     residual : bool, default=False
         Add its input to each hidden layer that follows one of the same width.
     clip_norm : float, default=None
