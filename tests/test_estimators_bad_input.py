@@ -10,7 +10,7 @@ import json
 import pytest
 
 SCRIPT = """
-import json, sys, warnings
+import copy, json, sys, warnings
 import numpy as np
 import scipy.sparse as sp
 import fastprop as fp
@@ -88,6 +88,15 @@ for kind in KINDS:
         bad[f"csr {kind} {np.dtype(index).name}"] = lambda kind=kind, index=index: broken(kind, index)
 
 
+def coo(axis):
+    S = sp.coo_array(X)
+    S.coords[axis][5] = 100_000_000
+    return S
+
+
+bad |= {"coo row": lambda: coo(0), "coo column": lambda: coo(1)}
+
+
 def outcome(call, *arguments):
     try:
         call(*arguments)
@@ -96,26 +105,48 @@ def outcome(call, *arguments):
     return ["accepted", "", False]
 
 
-found = {}
+found, changed = {}, {}
+
+
+def try_on_fitted(method, what, *arguments):
+    # What a fitted model says to bad input; having refused it, the model must be as it was.
+    model = copy.deepcopy(FITTED)
+    told = outcome(getattr(model, method), *arguments)
+    found[f"{method}: {what}"] = told
+    after = outcome(use, model)
+    if told[2] and after[0] != "accepted":
+        changed[f"{method}: {what}"] = after
+
+
+def predictions(model):
+    return [model.predict(X), model.predict(sp.csr_array(X)), model.predict(X[:1])]
+
+
+def use(model):
+    for now, before in zip(predictions(model), PREDICTIONS):
+        np.testing.assert_array_equal(now, before)
+    assert np.isfinite(model.partial_fit(X, y).predict(X)).all()
+
+
+FITTED = make().fit(X, y)
+PREDICTIONS = predictions(FITTED)
 for what, data in bad.items():
     if what != "wrong width":
-        found[f"fit: {what}"] = outcome(make().fit, data(), y)
-    model = make().fit(X, y)
-    found[f"partial_fit: {what}"] = outcome(model.partial_fit, data(), y)
-    model = make().fit(X, y)
-    found[f"predict: {what}"] = outcome(model.predict, data())
-    if hasattr(model, "predict_proba"):
-        found[f"predict_proba: {what}"] = outcome(model.predict_proba, data())
+        found[f"first fit: {what}"] = outcome(make().fit, data(), y)
+        try_on_fitted("fit", what, data(), y)
+    try_on_fitted("partial_fit", what, data(), y)
+    for method in ("predict", "predict_proba"):
+        if hasattr(FITTED, method):
+            try_on_fitted(method, what, data())
 weights = np.ones(N)
 for what, w in {"short": weights[:-1], "nan": np.where(np.arange(N) == 3, np.nan, 1.0), "two axes": X}.items():
-    found[f"fit: weights {what}"] = outcome(make().fit, X, y, None, None, w) if name.startswith("SGD") else outcome(
-        make().fit, X, y, w)
+    try_on_fitted("fit", f"weights {what}", X, y, *([None, None] if name.startswith("SGD") else []), w)
 for what, target in {"short": y[:-1], "nan": np.where(np.arange(N) == 3, np.nan, y), "none": None}.items():
-    found[f"fit: y {what}"] = outcome(make().fit, X, target)
-print(json.dumps(found))
+    try_on_fitted("fit", f"y {what}", X, target)
+print(json.dumps([found, changed]))
 """
 
-# Where scikit-learn's checks look at the words.
+# scikit-learn's words, and of broken sparse matrices ours.
 WORDS = {
     "nan": "Input X contains NaN",
     "nan float32": "Input X contains NaN",
@@ -128,22 +159,39 @@ WORDS = {
     "no rows": "0 sample(s)",
     "no columns": "0 feature(s)",
     "wrong width": "X has 4 features, but {name} is expecting 5 features as input",
-    "csr nan int32": "Input X contains NaN",
-    "csr nan int64": "Input X contains NaN",
-    "csr inf int32": "Input X contains infinity",
-    "csr inf int64": "Input X contains infinity",
+    "csr nan": "Input X contains NaN",
+    "csr inf": "Input X contains infinity",
+    "csr out of range": "indices must lie within 0..4",
+    "csr just out of range": "indices must lie within 0..4",
+    "csr negative": "indices must lie within 0..4",
+    "csr unsorted": "unsorted column indices in row 1",
+    "csr duplicate": "duplicate column indices in row 1",
+    "csr indptr beyond": "but indptr ends with 100",
+    "csr indptr falls": "indptr must not decrease",
+    "csr indptr starts late": "indptr must start with 0",
+    "csr indptr negative": "indptr must not decrease",
+    "csr indptr short": "and have 61 elements",
+    "csr data short": "data and",
+    "csr indices short": "indices, but indptr ends with",
+    "coo row": "must lie within its shape (60, 5)",
+    "coo column": "must lie within its shape (60, 5)",
+    "y short": "inconsistent numbers of samples: [60, 59]",
     "y nan": "Input y contains NaN",
+    "y none": "the target y is None",
+    "weights short": "sample_weight.shape == (59,), expected (60,)",
     "weights nan": "Input sample_weight contains NaN",
+    "weights two axes": "Sample weights must be 1D array or scalar",
 }
 
 
 @pytest.mark.parametrize("name", ["MLPClassifier", "MLPRegressor", "SGDClassifier", "SGDRegressor"])
 def test_bad_input_is_refused(name, run_script):
-    found = json.loads(run_script(SCRIPT, name).splitlines()[0])
-    assert len(found) > 100
+    found, changed = json.loads(run_script(SCRIPT, name).splitlines()[0])
+    assert len(found) > 130
     wrong = {what: error for what, error in found.items() if not error[2]}
     for what, (_, message, _) in found.items():
-        words = WORDS.get(what.partition(": ")[2], "").format(name=name)
+        words = WORDS[what.partition(": ")[2].removesuffix(" int32").removesuffix(" int64")].format(name=name)
         if what not in wrong and words not in message:
             wrong[what] = [f"expected {words!r}", message]
     assert not wrong, "\n".join(f"{what}: {error}" for what, error in wrong.items())
+    assert not changed, "\n".join(f"after {what}: {error}" for what, error in changed.items())
