@@ -138,6 +138,9 @@ for what, data in bad.items():
     for method in ("predict", "predict_proba"):
         if hasattr(FITTED, method):
             try_on_fitted(method, what, data())
+wide = np.full((N, 50_000), np.nan)
+try_on_fitted("fit", "wide nan", wide, y)
+try_on_fitted("fit", "wide csr nan", sp.csr_array(wide), y)
 weights = np.ones(N)
 for what, w in {"short": weights[:-1], "nan": np.where(np.arange(N) == 3, np.nan, 1.0), "two axes": X}.items():
     try_on_fitted("fit", f"weights {what}", X, y, *([None, None] if name.startswith("SGD") else []), w)
@@ -149,6 +152,8 @@ print(json.dumps([found, changed]))
 # scikit-learn's words, and of broken sparse matrices ours.
 WORDS = {
     "nan": "Input X contains NaN",
+    "wide nan": "Input X contains NaN",
+    "wide csr nan": "Input X contains NaN",
     "nan float32": "Input X contains NaN",
     "inf": "Input X contains infinity",
     "-inf float32": "Input X contains infinity",
