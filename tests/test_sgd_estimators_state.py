@@ -123,6 +123,14 @@ def test_averages_that_are_no_longer_asked_for():
     np.testing.assert_allclose(model.coef_, before, atol=1e-5)
 
 
+def test_balanced_weights_need_rows_of_all_classes():
+    X, y = data()
+    for cls in (fp.SGDClassifier, linear_model.SGDClassifier):
+        model = cls(class_weight="balanced", **PLAIN).fit(X, y).partial_fit(X, y)
+        with pytest.raises(ValueError, match="classes should have valid labels that are in y"):
+            model.partial_fit(X[y == 1], y[y == 1])
+
+
 # ---- labels --------------------------------------------------------------------------------------------------------
 
 
@@ -165,6 +173,21 @@ def test_passive_aggressive_steps_of_float32_rows_of_any_size(size, sparse, rate
     np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4 * abs(theirs).max())
 
 
+@pytest.mark.parametrize("kind", ["csc", "coo", "bsr", "lil"])
+def test_duplicates_of_other_sparse_formats_are_summed(kind):
+    X, y = data()
+    if kind == "csc":
+        given = sp.csc_array((np.ones(4), [0, 0, 5, 149], [0, 2, 4, *[4] * 7]), shape=(150, 9))
+    else:
+        given = sp.coo_array((np.ones(4), ([0, 0, 5, 149], [0, 0, 1, 1])), shape=(150, 9)).asformat(kind)
+    before = given.copy()
+    found, expected = (fp.SGDClassifier(**PLAIN).fit(rows, y) for rows in (given, sp.csr_array(given.toarray())))
+    np.testing.assert_array_equal(found.coef_, expected.coef_)
+    np.testing.assert_array_equal(found.predict(given), expected.predict(X * 0 + given.toarray()))
+    if kind == "csc":
+        assert given.nnz == before.nnz
+
+
 # ---- predictions ---------------------------------------------------------------------------------------------------
 
 
@@ -197,10 +220,10 @@ def test_warnings_point_at_the_caller():
 
 
 # While it validates, scikit-learn's l2 has not scaled the weights yet.
-@pytest.mark.parametrize(("penalty", "early_stopping"), [("l2", False), ("l1", False), (None, True)])
+@pytest.mark.parametrize(("penalty", "early_stopping"), [("l2", False), (None, True)])
 def test_reports_are_scikit_learns(penalty, early_stopping, capsys):
     X, y = data()
-    parameters = {"loss": "log_loss", "alpha": 0.01, "shuffle": False, "verbose": 1, "penalty": penalty}
+    parameters = {"loss": "hinge", "alpha": 0.01, "shuffle": False, "verbose": 1, "penalty": penalty}
     parameters |= {"early_stopping": early_stopping, "random_state": 0, "warm_start": True, "n_iter_no_change": 2}
     printed = []
     for cls in (fp.SGDClassifier, linear_model.SGDClassifier):

@@ -55,11 +55,19 @@ def signed(mask: NDArray[np.bool_], low: float, dtype: Any) -> Array:
 
 
 def class_weights(class_weight: Any, classes: Array, counts: Any) -> Array:
-    """The weight of each class: 1, of a dict, or "balanced": inversely proportional to its rows, `counts`."""
+    """The weight of each class: 1, of a dict, or "balanced": inversely proportional to its rows, `counts`.
+
+    Raises
+    ------
+    ValueError
+        If a class that is to be balanced has no rows, or for what scikit-learn's `compute_class_weight` raises.
+    """
     if class_weight is None:
         return np.ones(len(classes))
     if isinstance(class_weight, str):
-        balanced: Array = np.sum(counts) / (len(classes) * np.maximum(counts, 1))
+        if not np.all(counts):
+            raise ValueError("classes should have valid labels that are in y: a class without rows cannot be balanced")
+        balanced: Array = np.sum(counts) / (len(classes) * np.asarray(counts))
         return balanced
     from sklearn.utils import compute_class_weight
 

@@ -38,8 +38,7 @@ def check_X(estimator: Any, X: Any, *, reset: bool = False) -> AnyMatrix:
     """
     if _is_plain(X) and _takes_width(estimator, X.shape[1], reset):
         return Matrix.of(X)
-    _check_before_conversion(X)
-    return _describe(validate_data(estimator, X, reset=reset, **_rules(X)))
+    return _describe(validate_data(estimator, _in_rows(X), reset=reset, **_rules(X)))
 
 
 def check_X_y(
@@ -61,7 +60,7 @@ def check_X_y(
     """
     if _is_plain(X) and _is_plain_target(y, len(X)) and _takes_width(estimator, X.shape[1], reset):
         return Matrix.of(X), y
-    _check_before_conversion(X)
+    X = _in_rows(X)
     X, y = validate_data(estimator, X, y, reset=reset, multi_output=multi_output, y_numeric=y_numeric, **_rules(X))
     return _describe(X), y
 
@@ -113,16 +112,19 @@ def _takes_width(estimator: Any, n_features: int, reset: bool) -> bool:
     return known.get("n_features_in_") == n_features and "feature_names_in_" not in known
 
 
-def _check_before_conversion(X: Any) -> None:
-    """Sparse formats are converted to CSR by compiled code that trusts their indices."""
-    if not is_sparse(X):
-        return
+def _in_rows(X: Any) -> Any:
+    """X; sparse formats other than CSR as CSR with each entry once. Compiled code that converts them trusts indices."""
+    if not is_sparse(X) or X.format == "csr" or X.ndim != 2:
+        return X
     if X.format in ("csc", "bsr"):
         X.check_format(full_check=True)
     elif X.format == "coo" and X.nnz:
         for at, size in zip(X.coords, X.shape, strict=True):
             if at.min() < 0 or at.max() >= size:
                 raise ValueError(f"X is not valid COO: row and column indices must lie within its shape {X.shape}")
+    X = X.tocsr()
+    X.sum_duplicates()
+    return X
 
 
 def _describe(X: Any) -> AnyMatrix:

@@ -104,6 +104,22 @@ class SGDClassifier(ClassifierMixin, LinearSGD):  # type: ignore[misc]
         If X is a frame with such names.
     network_ : Network
         In mode "minibatch".
+
+    Notes
+    -----
+    Differences from scikit-learn's class:
+
+    - `average` with l1 publishes the mean of the weights after each update. scikit-learn's takes a truncation by l1 as
+      if it had been there from the start.
+    - After `set_params(average=False)`, `partial_fit` goes on from `coef_`, the averages; scikit-learn goes on from the
+      weights that were averaged.
+    - `intercept_` and predictions are float32 for float32 X; scikit-learn has float64 for two classes.
+    - CSR that is not in order is refused. A seed stands for other permutations; each epoch has its own.
+    - A call that fails leaves the attributes of the last one.
+    - Scores of rows held out are those of the model; scikit-learn's count its l2 late, and of "log_loss" the positive
+      class only.
+    - In mode "minibatch" with several classes `class_weight` multiplies rows for all of them, not for their own class
+      only.
     """
 
     loss_functions = CLASS_LOSSES
@@ -179,7 +195,8 @@ class SGDClassifier(ClassifierMixin, LinearSGD):  # type: ignore[misc]
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
-            Any real dtype and strides, or CSR, without a copy; other formats are converted.
+            Any real dtype and strides, or CSR, without a copy; other sparse formats are converted. CSR must have its
+            columns sorted and none twice in a row: `X.sum_duplicates()` brings it about.
         y : array-like of shape (n_samples,)
             Labels of any type that can be sorted.
         coef_init : array-like of shape (n_classes, n_features), or (1, n_features) for two classes, optional
@@ -196,7 +213,7 @@ class SGDClassifier(ClassifierMixin, LinearSGD):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            If X, y or a weight is not what it should be, or if the model overflows.
+            If X, y or a weight is not what it should be, a CSR matrix not in order included, or if the model overflows.
         """
         self._check_together()
         matrix, y = check_X_y(self, X, y, reset=True)

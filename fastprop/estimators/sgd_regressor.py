@@ -85,6 +85,19 @@ class SGDRegressor(RegressorMixin, LinearSGD):  # type: ignore[misc]
         If X is a frame with such names.
     network_ : Network
         In mode "minibatch".
+
+    Notes
+    -----
+    Differences from scikit-learn's class:
+
+    - `average` with l1 publishes the mean of the weights after each update. scikit-learn's takes a truncation by l1 as
+      if it had been there from the start.
+    - After `set_params(average=False)`, `partial_fit` goes on from `coef_`, the averages; scikit-learn goes on from the
+      weights that were averaged.
+    - `intercept_` and predictions are float32 for float32 X; scikit-learn has float64 there.
+    - CSR that is not in order is refused. A seed stands for other permutations; each epoch has its own.
+    - A call that fails leaves the attributes of the last one.
+    - Scores of rows held out are those of the model; scikit-learn's count its l2 late.
     """
 
     loss_functions = REGRESSION_LOSSES
@@ -154,7 +167,8 @@ class SGDRegressor(RegressorMixin, LinearSGD):  # type: ignore[misc]
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
-            Any real dtype and strides, or CSR, without a copy; other formats are converted.
+            Any real dtype and strides, or CSR, without a copy; other sparse formats are converted. CSR must have its
+            columns sorted and none twice in a row: `X.sum_duplicates()` brings it about.
         y : array-like of shape (n_samples,)
         coef_init : array-like of shape (n_features,), optional
             The weights to start from.
@@ -170,7 +184,7 @@ class SGDRegressor(RegressorMixin, LinearSGD):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            If X, y or a weight is not what it should be, or if the model overflows.
+            If X, y or a weight is not what it should be, a CSR matrix not in order included, or if the model overflows.
         """
         self._check_together()
         matrix, y = check_X_y(self, X, y, reset=True, y_numeric=True)
