@@ -111,8 +111,6 @@ class SGDClassifier(ClassifierMixin, LinearSGD):  # type: ignore[misc]
 
     - `average` with l1 publishes the mean of the weights after each update. scikit-learn's takes a truncation by l1 as
       if it had been there from the start.
-    - After `set_params(average=False)`, `partial_fit` goes on from `coef_`, the averages; scikit-learn goes on from the
-      weights that were averaged.
     - `intercept_` and predictions are float32 for float32 X; scikit-learn has float64 for two classes.
     - CSR that is not in order is refused. A seed stands for other permutations; each epoch has its own.
     - A call that fails leaves the attributes of the last one.
