@@ -19,7 +19,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import fastprop as fp
+from fastprop.checks import check_matrix
 from fastprop.estimators.courses import PASS_NUMBERS, Orders
+from fastprop.estimators.linear_base import by_rows
 
 REGRESSION = ("squared_error", "huber", "epsilon_insensitive", "squared_epsilon_insensitive")
 MARGIN = ("hinge", "log_loss", "modified_huber", "squared_hinge", "perceptron")
@@ -544,3 +546,19 @@ def test_classes_load_when_asked_for(run_script):
     assert "sklearn" in sys.modules and not hasattr(fp, "SGDClassifiers")
     """
     run_script(code)
+
+
+def test_rows_of_columns_are_copied_only_if_small(monkeypatch):
+    """The bits are those of rows, whichever way they lie."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((300, 7)), rng.integers(0, 3, 300)
+    expected = fp.SGDClassifier(random_state=0).fit(X, y).coef_
+    for most in (1 << 27, 0):
+        monkeypatch.setattr("fastprop.estimators.linear_base.MOST_COPIED", most)
+        for other in (np.asfortranarray(X), pd.DataFrame(X), X[::-1].copy()[::-1]):
+            fitted = fp.SGDClassifier(random_state=0).fit(np.asarray(other), y)
+            assert fitted.coef_.tobytes() == expected.tobytes()
+    frame = check_matrix(np.asfortranarray(X))
+    assert by_rows(frame) is frame
+    monkeypatch.setattr("fastprop.estimators.linear_base.MOST_COPIED", X.nbytes)
+    assert by_rows(frame).array.flags.c_contiguous
