@@ -24,7 +24,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from .checks import DTYPE_CODES, AnyMatrix, SparseMatrix
 from .kernels import records
-from .kernels.catalogue import inverse_scaling, linear, sum_losses
+from .kernels.catalogue import is_finite, linear, sum_losses, tabulate_rates
 from .plan import aligned
 
 OK, NON_FINITE = records.OK, records.NON_FINITE  # Descent.status
@@ -48,6 +48,13 @@ SCHEDULES = {
     "pa1": records.PA1,
     "pa2": records.PA2,
 }
+
+RATES = {"optimal": records.OPTIMAL, "invscaling": records.INVERSE_SCALING}  # all others are EQUAL
+# What Python reads or writes in each pass.
+CELLS = (
+    "rows", "first", "last", "y", "t", "eta0", "intercept", "average_intercept", "owed", "scale", "margins", "targets",
+    "counts_penalty", "penalty_sum", "loss_sum",
+)  # fmt: skip
 
 BLOCK_ROWS = 8192  # rows of a call: their margins, targets and rates stay in L2
 CALL_NUMBERS = 1 << 22  # numbers of X that a call reads: at 1 to 3 ns each, Ctrl-C waits some 10 ms
@@ -151,22 +158,26 @@ class Descent:
     ) -> None:
         if matrix.n_columns >= MOST_COLUMNS:
             raise ValueError(f"a linear model takes fewer than 2^31 columns, got X of {matrix.n_columns} columns")
-        self.dtype, self.matrix, self.status, self.eta = np.dtype(dtype).name, matrix, OK, float(eta0)
-        self.learning_rate = learning_rate
+        self.dtype, self.matrix, self.status = np.dtype(dtype).name, matrix, OK
         l1, l2 = penalty_parts(penalty, alpha, l1_ratio)
-        # Bottou's first step is as long as a typical weight: eta = sqrt(1 / sqrt(alpha)) where t = 1.
-        self._optimal = alpha, alpha**-0.75 if learning_rate == "optimal" else 0.0
         self._arrays: dict[str, NDArray[Any]] = {}  # what the record points to
         self._record = record = np.zeros((), records.DESCENT)
         self._address = int(record.ctypes.data)
+        # One number of the record, as [0]: 0.06 us to read, where a field takes 0.4.
+        self._cells: dict[str, Any] = {name: memoryview(record.reshape(1)[name]) for name in CELLS}
         record["loss"], record["parameter"] = LOSSES[loss], parameter
         record["schedule"], record["eta0"], record["power_t"] = SCHEDULES[learning_rate], eta0, power_t
+        record["rate"] = RATES.get(learning_rate, records.EQUAL)
+        if learning_rate == "optimal":  # Bottou's first step is as long as a typical weight: sqrt(1 / sqrt(alpha))
+            record["inverse_alpha"], record["t0"] = 1.0 / alpha, alpha**-0.75
         record["negative_weight"], record["positive_weight"] = class_weights
         record["intercept_rate"] = intercept_decay if fit_intercept else 0.0
         record["l1"], record["l2"], record["average_from"] = l1, l2, average
         record["t"], record["intercept"], record["average_intercept"] = t, intercept, average_intercept
         record["scale"] = record["b"] = 1.0
-        self._pass = linear[matrix.is_sparse, self.dtype]
+        self._has_rates = SCHEDULES[learning_rate] == records.RATES
+        self._order: NDArray[np.int64] | None = None  # the array that `rows` points to
+        self._pass, self._is_finite = linear[matrix.is_sparse, self.dtype], is_finite[self.dtype].function
         self._set_data(y, sample_weight)
         self._set_model(coef, average_coef, average)
 
@@ -193,8 +204,8 @@ class Descent:
         self._block = max(1, min(self._most_rows, CALL_NUMBERS // mean, matrix.n_rows))
         for name in ("rates", "margins", "targets"):
             self._arrays[name] = np.zeros(self._block + PAD)
+        self._buffers = [int(self._arrays[name].ctypes.data) for name in ("margins", "targets")]
         record["rates"] = self._arrays["rates"].ctypes.data
-        self._arrays["ramp"] = np.arange(float(self._block))
 
     def _set_model(self, coef: NDArray[Any], average_coef: NDArray[Any] | None, average: int) -> None:
         """Copy weights, and what goes with them, to arrays with zeros behind them."""
@@ -234,47 +245,38 @@ class Descent:
             The sum over rows of loss + penalty before each row's update, weights of samples and classes not counted;
             for "pa1" and "pa2" the loss alone. NaN without `tracks`.
         """
-        record, address = self._record, self._address
+        cells, address = self._cells, self._address
         n = self.matrix.n_rows if order is None else len(order)
-        if order is not None:
-            self._point("rows", np.ascontiguousarray(order, np.int64))
-        else:
-            record["rows"] = 0
-        counts_penalty = tracks and record["schedule"] == records.RATES
-        for name in ("margins", "targets"):
-            record[name] = self._arrays[name].ctypes.data if tracks else 0
-        record["counts_penalty"], record["penalty_sum"] = counts_penalty, 0.0
-        total, self.status = 0.0, OK
-        first = 0
+        self._set_order(order)
+        counts_penalty = tracks and self._has_rates
+        cells["margins"][0], cells["targets"][0] = self._buffers if tracks else (0, 0)
+        cells["counts_penalty"][0], cells["penalty_sum"][0] = counts_penalty, 0.0
+        total, self.status, first = 0.0, OK, 0
         while first < n and self.status == OK:
-            record["first"], record["last"] = first, min(n, first + self._block)
-            self._tabulate(int(record["last"]) - first)
+            cells["first"][0], cells["last"][0] = first, min(n, first + self._block)
+            tabulate_rates.function(address, cells["last"][0] - first)
             self.status = self._go()
             if tracks:
-                sum_losses(address)
-                total += float(record["loss_sum"])
-            first = int(record["last"])
-        if not (np.isfinite(self._arrays["w"]).all() and math.isfinite(self.intercept)):
+                sum_losses.function(address)
+                total += cells["loss_sum"][0]
+            first = cells["last"][0]
+        if not (self._is_finite(address) and math.isfinite(cells["intercept"][0])):
             self.status = NON_FINITE
         if not tracks:
             return math.nan
-        return total + float(record["penalty_sum"]) if counts_penalty else total
+        return total + float(cells["penalty_sum"][0]) if counts_penalty else total
 
-    def _tabulate(self, n: int) -> None:
-        """Write the rates of the next n rows."""
-        rates = self._arrays["rates"]
-        if self.learning_rate == "invscaling":
-            inverse_scaling(self._address, n)
-        elif self.learning_rate == "optimal":
-            alpha, start = self._optimal
-            np.add(self._arrays["ramp"][:n], start + self.t - 1.0, out=rates[:n])
-            np.divide(1.0 / alpha, rates[:n], out=rates[:n])
-        else:
-            rates[:n] = self.eta
+    def _set_order(self, order: NDArray[np.int64] | None) -> None:
+        """Let rows be read in this order. An array that comes again is known; it may have other numbers by then."""
+        if order is None:
+            self._cells["rows"][0] = 0
+        elif order is not self._order or not self._cells["rows"][0]:
+            self._point("rows", np.ascontiguousarray(order, np.int64))
+            self._order = order if order is self._arrays["rows"] else None
 
     def _go(self) -> int:
         """Rows first to last of the record, whose rates are tabulated, or fewer; returns the status."""
-        status: int = self._pass(self._address)
+        status: int = self._pass.function(self._address)
         return status
 
     @property
@@ -298,22 +300,31 @@ class Descent:
     @property
     def intercept(self) -> float:
         """The intercept."""
-        return float(self._record["intercept"])
+        return float(self._cells["intercept"][0])
 
     @property
     def average_intercept(self) -> float:
         """The mean of the intercepts after each update from `average` on."""
-        return float(self._record["average_intercept"])
+        return float(self._cells["average_intercept"][0])
 
     @property
     def penalty_sum(self) -> float:
         """What penalties were of the sum that `run` returned last."""
-        return float(self._record["penalty_sum"]) if self._record["counts_penalty"] else 0.0
+        return float(self._cells["penalty_sum"][0]) if self._cells["counts_penalty"][0] else 0.0
 
     @property
     def t(self) -> float:
         """The number of the next update."""
-        return float(self._record["t"])
+        return float(self._cells["t"][0])
+
+    @property
+    def eta(self) -> float:
+        """The rate of "constant" and "adaptive"."""
+        return float(self._cells["eta0"][0])
+
+    @eta.setter
+    def eta(self, eta: float) -> None:
+        self._cells["eta0"][0] = eta
 
 
 def penalty_parts(penalty: str | None, alpha: float, l1_ratio: float) -> tuple[float, float]:

@@ -18,5 +18,6 @@ linear = {  # passes of linear models, by (is sparse, dtype)
 }
 hogwild = {dtype: Routine("hogwild", f"hogwild_{dtype}", 3) for dtype in ("float32", "float64")}
 sum_losses = Routine("linear_losses", "sum_losses", 1)
-inverse_scaling = Routine("linear_losses", "inverse_scaling", 2)
 scales_ahead = Routine("linear_losses", "scales_ahead", 2)
+tabulate_rates = Routine("linear_losses", "tabulate", 2)
+is_finite = {dtype: Routine("linear_losses", f"is_finite_{dtype}", 1) for dtype in ("float32", "float64")}

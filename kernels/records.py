@@ -143,8 +143,11 @@ DESCENT = record(
     counts_penalty="i8",  # penalty_sum is asked for
     loss="i8",  # code of a loss
     parameter="f8",
+    rate="i8",  # how rates are tabulated: EQUAL, OPTIMAL or INVERSE_SCALING
     eta0="f8",
     power_t="f8",
+    inverse_alpha="f8",  # OPTIMAL: 1 / alpha, and Bottou's t0
+    t0="f8",
     schedule="i8",  # RATES, or a kind of passive-aggressive steps
     negative_weight="f8",  # of classes
     positive_weight="f8",
@@ -174,6 +177,7 @@ OK, BAD_INPUT, DIVERGED = 0, 1, 2  # JOB.status
 NON_FINITE = 1  # status of a DESCENT
 LEAST_SCALE_32, LEAST_SCALE_64 = 1e-6, 1e-9  # below this the scale of weights goes into them; scikit-learn's numbers
 RATES, PA1, PA2 = 0, 1, 2  # DESCENT.schedule
+EQUAL, OPTIMAL, INVERSE_SCALING = 0, 1, 2  # DESCENT.rate
 (HINGE, LOG, MODIFIED_HUBER, SQUARED_HINGE, SQUARED_ERROR, HUBER, EPSILON_INSENSITIVE,
  SQUARED_EPSILON_INSENSITIVE) = range(8)  # DESCENT.loss  # fmt: skip
 
