@@ -52,7 +52,7 @@ SCHEDULES = {
 RATES = {"optimal": records.OPTIMAL, "invscaling": records.INVERSE_SCALING}  # all others are EQUAL
 # What Python reads or writes in each pass.
 CELLS = (
-    "rows", "first", "last", "y", "t", "eta0", "intercept", "average_intercept", "owed", "scale", "margins", "targets",
+    "rows", "first", "last", "t", "eta0", "intercept", "average_intercept", "owed", "scale", "margins", "targets",
     "counts_penalty", "penalty_sum", "loss_sum",
 )  # fmt: skip
 
@@ -217,6 +217,18 @@ class Descent:
             self._point("average_w", self._padded(average_coef if counts else None))
         if self._record["l1"] > 0:
             self._point("paid", self._padded(None))
+
+    def restart(self, coef: NDArray[Any], intercept: float, t: float) -> None:
+        """Begin again, from other weights, as a new descent of the same data without `average`."""
+        cells, w = self._cells, self._arrays["w"]
+        w[: self._n_features], w[self._n_features :] = coef, 0.0  # steps that were not finite leave NaN behind them
+        if "paid" in self._arrays:
+            self._arrays["paid"].fill(0.0)
+        cells["intercept"][0], cells["t"][0], cells["owed"][0], cells["scale"][0] = intercept, t, 0.0, 1.0
+
+    def read_coef(self, out: NDArray[Any]) -> None:
+        """Write the weights of a descent on dense rows to `out`."""
+        out[:] = self._arrays["w"][: self._n_features]
 
     def _padded(self, values: NDArray[Any] | None) -> NDArray[Any]:
         array = aligned(self._n_features + PAD, self.dtype)

@@ -1,4 +1,4 @@
-"""What is told of whole blocks of rows: sums of losses, learning rates, scales of the weights, whether these are finite.
+"""What is told of whole blocks of rows: losses, learning rates, scales of the weights, and whether these are finite.
 
 Losses, rates and scales are float64 for models of either dtype. A call from Python takes 0.3 us: half a dozen temporary
 arrays of NumPy would cost as much as a pass over 100 rows.

@@ -366,7 +366,7 @@ def test_threads_of_classes_change_nothing(early_stopping):
 def test_an_epoch_in_pieces_has_each_row_once(rows, shuffles):
     n = 50
     orders = Orders(rows, n, shuffles, 7, row_size=PASS_NUMBERS / 8)
-    first, second = list(orders.epoch()), list(orders.epoch())
+    first, second = ([piece.copy() for piece in orders.epoch()] for _ in range(2))
     assert [len(piece) for piece in first] == [8] * 6 + [2]
     expected = np.arange(n) if rows is None else rows
     for pieces in (first, second):

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.parallel import Parallel, delayed
 
+from ..kernels.catalogue import shuffle
 from ..linear import Descent
-from ..segments import odd_keys, shuffle_rows
+from ..segments import odd_keys
 
 Array = NDArray[Any]
 
@@ -40,31 +41,39 @@ class Orders:
     def __init__(self, rows: Array | None, n_rows: int, shuffles: bool, seed: int, row_size: float) -> None:
         self.rows, self.n_rows, self.shuffles = rows, n_rows, shuffles and n_rows > 1
         self._generator = np.random.Generator(np.random.Philox(seed)) if self.shuffles else None
-        self._keys: list[Array] = []
-        self.piece = max(1, int(PASS_NUMBERS / max(1.0, row_size)))
+        self._n_keys = 0  # that are drawn and not used
+        self.piece = max(1, min(n_rows, int(PASS_NUMBERS / max(1.0, row_size))))
+        if self.shuffles:
+            self._piece = np.empty(self.piece, np.int64)
+            self._address = self._piece.ctypes.data
 
     def epoch(self) -> Iterator[Array | None]:
-        """The pieces of the next epoch: row numbers, or None for all rows as they stand."""
+        """The pieces of the next epoch: row numbers, until the next piece is asked for; None for all as they stand."""
         if self.n_rows <= self.piece and not self.shuffles:
             yield self.rows
             return
-        keys, cursor = self._next_keys(), 0
+        keys, cursor = self._keys(), 0
         for first in range(0, self.n_rows, self.piece):
             size = min(self.piece, self.n_rows - first)
-            if keys is None:
-                at = np.arange(first, first + size)
+            if keys:
+                cursor = shuffle.function(self._address, size, self.n_rows, keys, cursor)
+                at = self._piece if size == self.piece else self._piece[:size]
             else:
-                at = np.empty(size, np.int64)
-                cursor = shuffle_rows(at, self.n_rows, keys, cursor)
+                at = np.arange(first, first + size)
             yield at if self.rows is None else self.rows[at]
 
-    def _next_keys(self) -> Array | None:
-        """What determines the next permutation; drawn for many epochs at once, since a draw takes 20 us."""
+    def _keys(self) -> int:
+        """The address of what determines the next permutation, or 0; drawn for many epochs at once: a draw takes 20 us.
+
+        The last of them comes first.
+        """
         if self._generator is None:
-            return None
-        if not self._keys:
-            self._keys = list(odd_keys(self._generator, KEYS_AT_ONCE))
-        return self._keys.pop()
+            return 0
+        if self._n_keys == 0:
+            self._drawn = odd_keys(self._generator, KEYS_AT_ONCE)
+            self._first_key, self._n_keys = self._drawn.ctypes.data, KEYS_AT_ONCE
+        self._n_keys -= 1
+        return self._first_key + self._n_keys * self._drawn.strides[0]
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """A fit as scikit-learn's callbacks see it: one task, and below it one for each epoch.
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @with_callbacks
     def fit(self, X, y, sample_weight=None):
         tasks = FitTasks(self, max_epochs, X, y, sample_weight)
         for ...:
@@ -10,7 +10,7 @@
                 break
         tasks.end()
 
-The estimator derives from `CallbackSupportMixin`, which has `set_callbacks`; `_fit_context` (or `with_callbacks`) tells
+The estimator derives from `CallbackSupportMixin`, which has `set_callbacks`; scikit-learn's `with_callbacks` tells
 callbacks when all is over. Without callbacks nothing is called.
 """
 

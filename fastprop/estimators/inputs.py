@@ -36,9 +36,14 @@ def check_X(estimator: Any, X: Any, *, reset: bool = False) -> AnyMatrix:
         What scikit-learn's `validate_data` raises; and if CSR has indices out of range, unsorted or twice in a row, or
         an indptr that does not fit.
     """
-    if _is_plain(X) and _takes_width(estimator, X.shape[1], reset):
+    if is_ready(estimator, X, reset=reset):
         return Matrix.of(X)
     return _describe(validate_data(estimator, _in_rows(X), reset=reset, **_rules(X)))
+
+
+def is_ready(estimator: Any, X: Any, *, reset: bool = False) -> bool:
+    """Whether X is a plain array that `check_X` would take as it is; sets (`reset`) or compares the width."""
+    return _is_plain(X) and _takes_width(estimator, X.shape[1], reset)
 
 
 def check_X_y(
@@ -80,9 +85,9 @@ def model_dtype(matrix: AnyMatrix) -> np.dtype[Any]:
     return dtype if dtype == np.float32 else np.dtype(np.float64)
 
 
-def require_finite(estimator: Any, matrix: AnyMatrix) -> None:
+def require_finite(estimator: Any, X: Any) -> None:
     """Raise scikit-learn's ValueError if X has a NaN or infinity: what to call when a result is not finite."""
-    assert_all_finite(matrix.array, estimator_name=type(estimator).__name__, input_name="X")
+    assert_all_finite(X, estimator_name=type(estimator).__name__, input_name="X")
 
 
 def _rules(X: Any) -> dict[str, Any]:

@@ -16,8 +16,9 @@ from sklearn.callback import CallbackSupportMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model._base import SparseCoefMixin
 from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
-from sklearn.utils import assert_all_finite, check_random_state
+from sklearn.utils import assert_all_finite
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
 
 from ..checks import AnyMatrix, Matrix, SparseMatrix, is_sparse
 from ..hogwild import Hogwild
@@ -26,8 +27,10 @@ from ..optimizers import Optimizer
 from ..threads import limit
 from .courses import Course, Orders, Stopping, run_epochs
 from .fit_tasks import FitTasks
-from .inputs import check_X, require_finite
+from .inputs import check_X, is_ready, require_finite
+from .linear_rows import RowUpdate
 from .linear_scores import Judge, linear_scores
+from .parameters import CheckedParameters, random_generator
 
 Array = NDArray[Any]
 
@@ -52,7 +55,7 @@ CLASS_LOSSES: dict[str, tuple[Any, ...]] = {
 }
 
 
-class LinearSGD(SparseCoefMixin, CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
+class LinearSGD(CheckedParameters, SparseCoefMixin, CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
     """Base of the linear estimators. A subclass has `fit`, `partial_fit` and scikit-learn's parameters."""
 
     loss_functions: ClassVar[dict[str, tuple[Any, ...]]]
@@ -131,6 +134,24 @@ class LinearSGD(SparseCoefMixin, CallbackSupportMixin, BaseEstimator):  # type: 
         if self._weights.shape[1] != n_features:
             raise ValueError(f"Number of features {n_features} does not match previous data {self._weights.shape[1]}.")
 
+    def _update_quickly(self, X: Any, y: Any) -> bool:
+        """`partial_fit` of one plain row; False, and nothing done, for other data."""
+        known = self.__dict__
+        if type(X) is not np.ndarray or X.shape != (1, known.get("n_features_in_")):
+            return False
+        if known.get("coef_") is None or known.get("_averages") is not None or "network_" in known:
+            return False
+        update = known.get("_row_update")
+        if update is None or not update.is_current(self, X.dtype):
+            if not RowUpdate.serves(self, X.dtype):
+                return False
+            update = self._row_update = RowUpdate(self, X.dtype)
+        done: bool = update(self, X, y)
+        return done
+
+    def __getstate__(self) -> Any:
+        return {name: v for name, v in super().__getstate__().items() if name != "_row_update"}  # it has addresses
+
     # ---- training ---------------------------------------------------------------------------------------------------
 
     def _descents(
@@ -175,7 +196,7 @@ class LinearSGD(SparseCoefMixin, CallbackSupportMixin, BaseEstimator):  # type: 
         try:
             run_epochs(courses, orders, max_epochs, n_jobs, tasks, solution)
         except FloatingPointError as error:
-            require_finite(self, matrix)
+            require_finite(self, matrix.array)
             raise ValueError(
                 f"Floating-point under-/overflow occurred at epoch #{error.args[0]}. Scaling input data with "
                 f"StandardScaler or MinMaxScaler might help."
@@ -206,7 +227,7 @@ class LinearSGD(SparseCoefMixin, CallbackSupportMixin, BaseEstimator):  # type: 
         return found
 
     def _seed(self) -> int:
-        return int(check_random_state(self.random_state).randint(MAX_SEED))
+        return int(random_generator(self.random_state).randint(MAX_SEED))
 
     def _stopping(self) -> Stopping:
         return Stopping(self.tol, self.n_iter_no_change)
@@ -267,10 +288,12 @@ class LinearSGD(SparseCoefMixin, CallbackSupportMixin, BaseEstimator):  # type: 
 
     def _scores(self, X: Any) -> Array:
         """X @ coef_.T + intercept_, in the shape of `coef_.T`."""
-        matrix = check_X(self, X)
-        scores = linear_scores(matrix.array, self.coef_, self.intercept_)
+        if self.__dict__.get("coef_") is None:
+            check_is_fitted(self)  # 6 us
+        X = X if is_ready(self, X) else check_X(self, X).array
+        scores = linear_scores(X, self.coef_, self.intercept_)
         if not np.isfinite(scores).all():
-            require_finite(self, matrix)
+            require_finite(self, X)
         return scores
 
     def __sklearn_tags__(self) -> Any:

@@ -182,6 +182,6 @@ def train_network(
             callbacks=watch, n_threads=estimator.n_threads, progress=bool(estimator.verbose),
         )  # fmt: skip
     except ValueError:
-        require_finite(estimator, matrix)
+        require_finite(estimator, matrix.array)
         raise
     estimator._publish(solution())

@@ -204,7 +204,7 @@ class BaseMLP(CallbackSupportMixin, Coefficients, CheckedParameters, BaseEstimat
         if isinstance(error, DivergenceError):
             raise DivergenceError(f"{NOT_FINITE} {error}") from error
         if matrix.array.dtype.kind == "f":
-            require_finite(self, matrix)
+            require_finite(self, matrix.array)
         raise error
 
     def _network(

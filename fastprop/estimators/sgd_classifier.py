@@ -6,11 +6,11 @@ from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.base import ClassifierMixin
+from sklearn.callback import with_callbacks
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call
-from sklearn.utils.validation import check_is_fitted
 
 from ..checks import AnyMatrix
 from ..optimizers import Optimizer
@@ -184,7 +184,7 @@ class SGDClassifier(ClassifierMixin, LinearSGD):  # type: ignore[misc]
         self.n_threads = n_threads
 
     @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    @with_callbacks  # type: ignore[untyped-decorator]
     def fit(
         self, X: Any, y: Any, coef_init: Any = None, intercept_init: Any = None, sample_weight: Any = None
     ) -> SGDClassifier:
@@ -213,6 +213,7 @@ class SGDClassifier(ClassifierMixin, LinearSGD):  # type: ignore[misc]
         ValueError
             If X, y or a weight is not what it should be, a CSR matrix not in order included, or if the model overflows.
         """
+        self._check_parameters()
         self._check_together()
         matrix, y = check_X_y(self, X, y, reset=True)
         if self.warm_start and getattr(self, "coef_", None) is not None:
@@ -244,8 +245,10 @@ class SGDClassifier(ClassifierMixin, LinearSGD):  # type: ignore[misc]
             self.
         """
         is_first = "classes_" not in self.__dict__
+        if sample_weight is None and (classes is None or self._knows(classes)) and self._update_quickly(X, y):
+            return self
         if is_first:
-            self._validate_params()
+            self._check_parameters()
             self._check_together(for_partial_fit=True)
             if self.class_weight == "balanced":
                 raise ValueError(BALANCED_IN_PARTS)
@@ -259,6 +262,9 @@ class SGDClassifier(ClassifierMixin, LinearSGD):  # type: ignore[misc]
             self._recall(matrix.n_columns)
         self._train(matrix, y, weights, 1, None)
         return self
+
+    def _knows(self, classes: Any) -> bool:
+        return np.array_equal(classes, self.__dict__.get("classes_", ()))
 
     def _prepare(self, matrix: AnyMatrix, coef_init: Any, intercept_init: Any) -> None:
         """Begin anew."""
@@ -305,15 +311,13 @@ class SGDClassifier(ClassifierMixin, LinearSGD):  # type: ignore[misc]
         ndarray of shape (n_samples,) for two classes, else (n_samples, n_classes)
             Positive where `classes_[1]`, or the column's class, is predicted.
         """
-        check_is_fitted(self)
         scores = self._scores(X)
         return scores.ravel() if scores.shape[1] == 1 else scores
 
     def predict(self, X: Any) -> Array:
         """The label of each row, ndarray of shape (n_samples,)."""
         scores = self.decision_function(X)
-        codes = (scores > 0).astype(np.intp) if scores.ndim == 1 else scores.argmax(axis=1)
-        labels: Array = self.classes_[codes]
+        labels: Array = self.classes_[(scores > 0).view(np.int8) if scores.ndim == 1 else scores.argmax(axis=1)]
         return labels
 
     def _has_probabilities(self) -> bool:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from sklearn.base import RegressorMixin, _fit_context
+from sklearn.base import RegressorMixin
+from sklearn.callback import with_callbacks
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.validation import check_is_fitted
 
 from ..checks import AnyMatrix
 from ..optimizers import Optimizer
@@ -156,7 +156,7 @@ class SGDRegressor(RegressorMixin, LinearSGD):  # type: ignore[misc]
         self.n_threads = n_threads
 
     @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    @with_callbacks  # type: ignore[untyped-decorator]
     def fit(
         self, X: Any, y: Any, coef_init: Any = None, intercept_init: Any = None, sample_weight: Any = None
     ) -> SGDRegressor:
@@ -184,6 +184,7 @@ class SGDRegressor(RegressorMixin, LinearSGD):  # type: ignore[misc]
         ValueError
             If X, y or a weight is not what it should be, a CSR matrix not in order included, or if the model overflows.
         """
+        self._check_parameters()
         self._check_together()
         matrix, y = check_X_y(self, X, y, reset=True, y_numeric=True)
         if self.warm_start and getattr(self, "coef_", None) is not None:
@@ -210,9 +211,11 @@ class SGDRegressor(RegressorMixin, LinearSGD):  # type: ignore[misc]
         SGDRegressor
             self.
         """
+        if sample_weight is None and self._update_quickly(X, y):
+            return self
         is_first = self.__dict__.get("coef_") is None
         if is_first:
-            self._validate_params()
+            self._check_parameters()
             self._check_together(for_partial_fit=True)
         matrix, y = check_X_y(self, X, y, reset=is_first, y_numeric=True)
         weights = check_weights(sample_weight, matrix)
@@ -255,5 +258,4 @@ class SGDRegressor(RegressorMixin, LinearSGD):  # type: ignore[misc]
         -------
         ndarray of shape (n_samples,)
         """
-        check_is_fitted(self)
         return self._scores(X).ravel()
