@@ -56,6 +56,7 @@ def keep_mask(typingctx, spec, seed, count, operation, sample, feature, rate):
 
 
 SHUFFLE_BLOCK = 1024  # numbers; 8 KB stay in L1
+LOW = np.uint64(2**32 - 1)  # the low half of a number
 
 
 def shuffled(out_address, size, n, keys_address, cursor):
@@ -76,9 +77,14 @@ def shuffled(out_address, size, n, keys_address, cursor):
             block[i] = x + i
         for k in range(N_KEYS):  # add, multiply by an odd number, fold the high half into the low: each can be undone
             key = np.uint64(keys[k])
-            for i in range(n_block):
-                y = ((np.uint64(block[i]) + (key >> np.uint64(32))) * key) & mask
-                block[i] = np.int64(y ^ (y >> half))
+            if mask <= LOW:  # the product of low halves is one instruction, that of whole numbers three
+                for i in range(n_block):
+                    y = (((np.uint64(block[i]) + (key >> np.uint64(32))) & LOW) * (key & LOW)) & mask
+                    block[i] = np.int64(y ^ (y >> half))
+            else:
+                for i in range(n_block):
+                    y = ((np.uint64(block[i]) + (key >> np.uint64(32))) * key) & mask
+                    block[i] = np.int64(y ^ (y >> half))
         x += n_block
         for i in range(n_block):
             y = block[i]

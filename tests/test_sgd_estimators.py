@@ -283,12 +283,15 @@ def test_labels_of_any_type(labels, n):
 @pytest.mark.parametrize("dtype", ["i1", "u8", "f4", "i8"])
 @pytest.mark.parametrize("n", [60, 5000])
 def test_distinct_labels_are_those_of_unique(n_classes, dtype, n):
-    from fastprop.estimators.classes import distinct_labels
+    from fastprop.estimators.classes import memberships, split_labels
 
     y = np.random.default_rng(0).integers(0, n_classes, n).astype(dtype) * 3
-    found = distinct_labels(y)
+    found, masks = split_labels(y)
     np.testing.assert_array_equal(found, np.unique(y))
     assert found.dtype == y.dtype
+    assert (masks is None) == (n_classes > 2)
+    if masks is not None:
+        np.testing.assert_array_equal(masks, memberships(y, found))
 
 
 def test_labels_that_were_not_told():

@@ -12,7 +12,7 @@ from sklearn.utils.multiclass import type_of_target, unique_labels
 from ..checks import Matrix
 from ..losses import Loss
 from ..targets import Targets, decode
-from .classes import distinct_labels
+from .classes import split_labels
 
 SIMPLE = "biuU"  # dtype kinds of 1-D labels that need no look at each
 
@@ -39,7 +39,7 @@ class Labels:
     def of(cls, y: Any) -> Labels:
         """What y says; a ValueError for what is no classification."""
         if isinstance(y, np.ndarray) and y.ndim == 1 and y.dtype.kind in SIMPLE:
-            return cls.known(distinct_labels(y))
+            return cls.known(split_labels(y)[0])
         kind = type_of_target(y, input_name="y")
         if "multioutput" in kind:
             raise ValueError(f"Multioutput target data is not supported: y is of the type {kind!r}")

@@ -15,7 +15,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call
 from ..checks import AnyMatrix
 from ..optimizers import Optimizer
 from .all_or_nothing import all_or_nothing
-from .classes import class_weights, distinct_labels, memberships, signed
+from .classes import PLAIN_MOST, Masks, class_weights, memberships, signed, split_labels
 from .inputs import check_weights, check_X_y, model_dtype
 from .linear_base import CLASS_LOSSES, Array, LinearSGD
 from .linear_network import loss_of, targets_of, train_network
@@ -220,10 +220,14 @@ class SGDClassifier(ClassifierMixin, LinearSGD):  # type: ignore[misc]
             coef_init = self.coef_ if coef_init is None else coef_init
             intercept_init = self.intercept_ if intercept_init is None else intercept_init
         self.__dict__.pop("classes_", None)
-        _check_partial_fit_first_call(self, distinct_labels(y))
+        classes, masks = split_labels(y)
+        if y.dtype.kind in "biu" and len(classes) <= PLAIN_MOST:
+            self.classes_ = classes  # as the next line would find, after 40 us
+        else:
+            _check_partial_fit_first_call(self, classes)
         weights = check_weights(sample_weight, matrix, allow_all_zero=self.early_stopping)
         self._prepare(matrix, coef_init, intercept_init)
-        self._train(matrix, y, weights, self.max_iter, self._tasks(matrix, y, weights))
+        self._train(matrix, y, weights, self.max_iter, self._tasks(matrix, y, weights), masks)
         self._warn()
         return self
 
@@ -275,9 +279,12 @@ class SGDClassifier(ClassifierMixin, LinearSGD):  # type: ignore[misc]
         self._initial(1 if k == 2 else k, matrix.n_columns, model_dtype(matrix), coef_init, intercept_init)
         self.t_ = 1.0
 
-    def _train(self, matrix: AnyMatrix, y: Array, weights: Array | None, max_epochs: int, tasks: Any) -> None:
+    def _train(
+        self, matrix: AnyMatrix, y: Array, weights: Array | None, max_epochs: int, tasks: Any,
+        masks: Masks | None = None,
+    ) -> None:  # fmt: skip
         """One model for two classes; otherwise one for each, against the others."""
-        masks = memberships(y, self.classes_)
+        masks = memberships(y, self.classes_) if masks is None else masks
         factors = class_weights(self.class_weight, self.classes_, [np.count_nonzero(mask) for mask in masks])
         train, held_out = self._split(y, weights)
         if self.mode == "minibatch":
