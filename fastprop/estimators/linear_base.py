@@ -311,7 +311,7 @@ def _stacked(models: list[tuple[Any, float]]) -> tuple[Array, Array]:
 def by_rows(matrix: AnyMatrix) -> AnyMatrix:
     """X whose rows lie together in memory: a copy of a small X by columns, as frames have it.
 
-    A row of 28 columns lies on 28 cache lines by columns, on 4 by rows: a pass over 300,000 took 215 ms, and now 74 with
+    A row of 28 columns lies on 28 cache lines by columns, on 4 by rows: a pass over 300,000 took 215 ms, now 74 with
     the copy. Beyond MOST_COPIED bytes X stays where it is.
     """
     if isinstance(matrix, SparseMatrix) or matrix.n_columns == 1 or abs(matrix.column_stride) < LINE:
