@@ -60,7 +60,7 @@ BLOCK_ROWS = 8192  # rows of a call: their margins, targets and rates stay in L2
 CALL_NUMBERS = 1 << 22  # numbers of X that a call reads: at 1 to 3 ns each, Ctrl-C waits some 10 ms
 MOST_COLUMNS = 1 << 31  # kernels read the low half of int64 indices
 PAD = 16  # numbers behind an array that kernels take in whole registers
-LINE, MAX_LINES, SPARSE_AHEAD = 64, 8, 16
+MAX_LINES, SPARSE_AHEAD = 8, 16
 AHEAD_BYTES = 4096  # of rows that are prefetched; with rows of 112 bytes, 24 rows
 
 
@@ -192,8 +192,8 @@ class Descent:
         length = matrix.n_columns
         if isinstance(matrix, SparseMatrix):
             mean = matrix.n_stored // matrix.n_rows + 1
-            record["data_lines"] = min(MAX_LINES, 2 + mean * itemsize // LINE)
-            record["index_lines"] = min(MAX_LINES, 2 + mean * matrix.buffers[1].itemsize // LINE)
+            record["data_lines"] = min(MAX_LINES, 2 + mean * itemsize // records.LINE)
+            record["index_lines"] = min(MAX_LINES, 2 + mean * matrix.buffers[1].itemsize // records.LINE)
             record["ahead"] = SPARSE_AHEAD
             casts = matrix.dtype_code != DTYPE_CODES[np.dtype(self.dtype).str]
             length = int(np.diff(matrix.buffers[2]).max()) if casts else 0

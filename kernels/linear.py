@@ -15,8 +15,8 @@ from numba.core import types
 from .access import descent_at, source_at
 from .gather import cast_row
 from .jit import forced
-from .linear_step import LINE, change_of, keep_margin, row_number, specification, weight_of
-from .records import NON_FINITE, OK, PA1, RATES
+from .linear_step import change_of, keep_margin, row_number, specification, weight_of
+from .records import LINE, NON_FINITE, OK, PA1, RATES
 from .simd import (
     add_squares,
     double_pointer,

@@ -21,6 +21,7 @@ from .records import (
     HUBER,
     LEAST_SCALE_32,
     LEAST_SCALE_64,
+    LINE,
     LOG,
     MODIFIED_HUBER,
     PA1,
@@ -31,7 +32,6 @@ from .records import (
 from .simd import I32, Spec, double_pointer, index_pointer, itemsize_of, prefetch
 
 LARGEST_SLOPE = 1e12  # of a loss: scikit-learn's bound
-LINE = 64  # bytes of a cache line
 
 
 def specification(dtype):

@@ -15,6 +15,7 @@ from numba.extending import intrinsic
 from .access import source_at
 from .gather import cast_row
 from .jit import component, forced, keeps_z, kernel
+from .records import LINE
 from .simd import (
     I64,
     Vec,
@@ -40,7 +41,6 @@ from .simd import (
 from .tile import shape_of
 from .update import load_slots, store_slots
 
-LINE = 64  # bytes of a cache line
 ROWS = 4  # rows of W that are taken together: one load of delta for four, and room for a rule's numbers in 16 registers
 
 

@@ -165,7 +165,6 @@ DESCENT = record(
     a="f8",  # CSR: the average is (average_w + a w) / b
     b="f8",
     square_norm="f8",  # CSR: of w in units of `scale`
-    absolute_norm="f8",
     loss_sum="f8",
     # Hogwild.
     scales="i8",  # the scale before each row of this call and after the last, float64
@@ -182,6 +181,7 @@ EQUAL, OPTIMAL, INVERSE_SCALING = 0, 1, 2  # DESCENT.rate
  SQUARED_EPSILON_INSENSITIVE) = range(8)  # DESCENT.loss  # fmt: skip
 
 # Sizes that buffers and programs have to agree about with kernels.
+LINE = 64  # bytes of a cache line
 BOARD_LINE = 16  # float64 from one worker's line of a board to the next: two cache lines, which are fetched in pairs
 (BOARD_CHANGE, BOARD_SQUARE, BOARD_INTERCEPT, BOARD_PENALTY, BOARD_UPDATES,
  BOARD_STATUS) = range(6)  # on the line of a worker  # fmt: skip

@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 
 import fastprop as fp
 from fastprop.checks import check_matrix
-from fastprop.estimators.courses import PASS_NUMBERS, Orders
+from fastprop.estimators.courses import CALL_NUMBERS, Orders
 from fastprop.estimators.linear_base import by_rows
 
 REGRESSION = ("squared_error", "huber", "epsilon_insensitive", "squared_epsilon_insensitive")
@@ -368,7 +368,7 @@ def test_threads_of_classes_change_nothing(early_stopping):
 @pytest.mark.parametrize("shuffles", [False, True])
 def test_an_epoch_in_pieces_has_each_row_once(rows, shuffles):
     n = 50
-    orders = Orders(rows, n, shuffles, 7, row_size=PASS_NUMBERS / 8)
+    orders = Orders(rows, n, shuffles, 7, row_size=CALL_NUMBERS / 8)
     first, second = ([piece.copy() for piece in orders.epoch()] for _ in range(2))
     assert [len(piece) for piece in first] == [8] * 6 + [2]
     expected = np.arange(n) if rows is None else rows

@@ -244,3 +244,7 @@ def test_reports_of_several_threads_are_whole(capsys):
     assert len(lines) == 4 * 2 * 3
     starts = [line.split(" ")[0] for line in lines]
     assert starts == ["--", "Norm:", "Total"] * 8
+
+
+def test_a_regressor_has_no_n_jobs():
+    assert not hasattr(fp.SGDRegressor(), "n_jobs")

@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 from sklearn.utils.parallel import Parallel, delayed
 
 from ..kernels.catalogue import shuffle
-from ..linear import Descent
+from ..linear import CALL_NUMBERS, Descent
 from ..segments import odd_keys
 
 Array = NDArray[Any]
 
-PASS_NUMBERS = 1 << 22  # of X in a call of the kernel, some 8 ms: how long Ctrl-C waits
 KEYS_AT_ONCE = 16  # epochs
 SMALLEST_RATE = 1e-6  # below which an adaptive schedule gives up
 
@@ -42,7 +41,7 @@ class Orders:
         self.rows, self.n_rows, self.shuffles = rows, n_rows, shuffles and n_rows > 1
         self._generator = np.random.Generator(np.random.Philox(seed)) if self.shuffles else None
         self._n_keys = 0  # that are drawn and not used
-        self.piece = max(1, min(n_rows, int(PASS_NUMBERS / max(1.0, row_size))))
+        self.piece = max(1, min(n_rows, int(CALL_NUMBERS / max(1.0, row_size))))
         if self.shuffles:
             self._piece = np.empty(self.piece, np.int64)
             self._address = self._piece.ctypes.data
