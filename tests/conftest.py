@@ -86,3 +86,11 @@ def pytest_terminal_summary(terminalreporter):
     if handles is not None:
         here, elsewhere = len(handles.compiled), sum(compiled_elsewhere)
         terminalreporter.write_line(f"compiled {here} kernels here, {elsewhere} in {len(compiled_elsewhere)} scripts")
+
+
+@pytest.fixture(scope="session")
+def problems():
+    """X, y by kind, for the tests of MLPs."""
+    from mlp_problems import make_problems
+
+    return make_problems()
