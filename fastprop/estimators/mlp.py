@@ -60,7 +60,8 @@ class BaseMLP(CallbackSupportMixin, Coefficients, CheckedParameters, BaseEstimat
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions(activation_names()), "array-like", tuple, type],
+        "activation": "no_validation",  # but in `_validate_params`, as `loss`: users register names
+        "loss": "no_validation",
         "solver": [StrOptions({"lbfgs", "sgd", "adam"}), Optimizer],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
@@ -96,7 +97,7 @@ class BaseMLP(CallbackSupportMixin, Coefficients, CheckedParameters, BaseEstimat
         """The checks, with the names of activations and losses that are registered now."""
         constraints = {
             **self._parameter_constraints,
-            "activation": [StrOptions(activation_names()), *self._parameter_constraints["activation"][1:]],
+            "activation": [StrOptions(activation_names()), "array-like", tuple, type],
             "loss": [StrOptions(loss_names(self.is_classifier)), Loss],
         }
         validate_parameter_constraints(constraints, self.get_params(deep=False), caller_name=type(self).__name__)

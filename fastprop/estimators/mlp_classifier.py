@@ -19,7 +19,6 @@ from .all_or_nothing import all_or_nothing
 from .classes import class_weights
 from .mlp import BaseMLP, has_updates
 from .mlp_labels import Labels
-from .mlp_losses import loss_names
 
 
 def has_probabilities(estimator: BaseMLP) -> bool:
@@ -147,7 +146,6 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **BaseMLP._parameter_constraints,
-        "loss": [StrOptions(loss_names(True)), Loss],
         "class_weight": [StrOptions({"balanced"}), dict, None],
     }
 

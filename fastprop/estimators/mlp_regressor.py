@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.callback import with_callbacks
-from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from ..losses import Loss
@@ -15,7 +14,6 @@ from ..network import Network
 from ..targets import Targets, decode, prepare_targets
 from .all_or_nothing import all_or_nothing
 from .mlp import BaseMLP, has_updates
-from .mlp_losses import loss_names
 
 
 class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
@@ -127,11 +125,6 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
     """
 
     is_classifier = False
-
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **BaseMLP._parameter_constraints,
-        "loss": [StrOptions(loss_names(False)), Loss],
-    }
 
     def __init__(
         self,
