@@ -164,7 +164,8 @@ class Descent:
         self._record = record = np.zeros((), records.DESCENT)
         self._address = int(record.ctypes.data)
         # One number of the record, as [0]: 0.06 us to read, where a field takes 0.4.
-        self._cells: dict[str, Any] = {name: memoryview(record.reshape(1)[name]) for name in CELLS}
+        fields: Any = record.reshape(1)
+        self._cells: dict[str, Any] = {name: memoryview(fields[name]) for name in CELLS}
         record["loss"], record["parameter"] = LOSSES[loss], parameter
         record["schedule"], record["eta0"], record["power_t"] = SCHEDULES[learning_rate], eta0, power_t
         record["rate"] = RATES.get(learning_rate, records.EQUAL)

@@ -51,7 +51,7 @@ class RowUpdate:
         self.X, self.targets = np.zeros((1, n_features), dtype), np.zeros((self.n_models, 1), coef.dtype)
         factors = [(1.0, 1.0)] * self.n_models
         self.descents = estimator._descents(Matrix.of(self.X), list(self.targets), None, factors)
-        self.cells = [memoryview(target) for target in self.targets]
+        self.cells: list[Any] = [memoryview(target) for target in self.targets]
         self.codes = None if self.classes is None else {label: i for i, label in enumerate(self.classes.tolist())}
         self.chars = NUMBERS if self.codes is None else LABELS
         self.low = 0.0 if estimator.loss == "log_loss" else -1.0

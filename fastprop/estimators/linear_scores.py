@@ -24,11 +24,11 @@ def linear_scores(X: Any, coef: Any, intercept: Any) -> Array:
     """X @ coef.T + intercept. X of another dtype than coef is cast a block of rows at a time, not copied whole."""
     scores: Array
     if type(X) is np.ndarray and type(coef) is np.ndarray and (X.dtype == coef.dtype or X.size <= BLOCK):
-        scores = X @ coef.T
-        return scores + intercept
+        scores = X @ coef.T + intercept
+        return scores
     if is_sparse(X) or is_sparse(coef):
-        scores = safe_sparse_dot(X, coef.T, dense_output=True)
-        return scores + intercept
+        scores = safe_sparse_dot(X, coef.T, dense_output=True) + intercept
+        return scores
     step = max(1, BLOCK // X.shape[1])
     blocks: Array = np.concatenate([X[i : i + step] @ coef.T for i in range(0, len(X), step)])
     blocks += intercept
