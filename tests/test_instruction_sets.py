@@ -11,6 +11,7 @@ import naive
 import numpy as np
 import pytest
 import test_dot
+import test_linear
 import test_online
 import test_quick
 
@@ -38,6 +39,7 @@ def everything():
         one_unit(dtype)
         reading(dtype)
         test_quick.compare_rows(dtype)
+        linear_models(dtype)
         threads(dtype)
     print(target().instruction_set, target().shape("float32"), target().shape("float64"))
 
@@ -122,6 +124,15 @@ def reading(dtype):
     expected_loss, dense = naive.Reference(net).gradients(net.get_weights(), X, y)
     assert abs(loss - expected_loss) < BOUND[dtype] * expected_loss
     assert max(naive.errors(found, dense)) < BOUND[dtype]
+
+
+def linear_models(dtype):
+    """CSR rows by gather and scatter where there are such instructions, else one by one; and dense ones."""
+    for sparse in (True, False):
+        X, y, weights = test_linear.problem(sparse=sparse, dtype=dtype)
+        for penalty in ("l2", "l1"):
+            settings = test_linear.settings_of("log_loss", penalty, "invscaling", dtype=dtype)
+            test_linear.compare(X, y, weights, 2e-4 if dtype == "float32" else 1e-9, **settings)
 
 
 def threads(dtype):
