@@ -31,6 +31,7 @@ class Step:
         net = fp.Network(layers, loss=loss, optimizer=optimizer or fp.SGD(lr=0.0, momentum=0.9))
         net.fit(X, y, epochs=1, batch_size=len(X), n_threads=1, progress=False)
         matrix, targets = net._check_data(X, y)
+        self.net = net  # whose parameters the engine works on
         ((self.engine,),) = net._engines._idle.values()
         self.engine.bind(matrix, targets.matrix)
         self.engine.set_rows(np.random.default_rng(0).permutation(len(X)))
