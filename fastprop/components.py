@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -72,6 +73,8 @@ def find_class(name: str, kind: str, known: Mapping[str, Any], custom: Mapping[s
         raise TypeError(f"the name of the {kind} must be a string, got {name!r}")
     if custom and name in custom:
         return custom[name]
+    if name not in tuple(known):
+        importlib.import_module(".estimators", __package__)  # they register losses and rules of their own
     if name in tuple(known):
         return known[name]
     raise ValueError(

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from numba.core import types
 from numba.extending import intrinsic
 
+from fastprop.kernels import vmath  # noqa: F401  what components may call
 from fastprop.kernels.activations import ACTIVATIONS, needs_z
 from fastprop.kernels.components import Registry
 from fastprop.kernels.losses import LOSSES, LossRegistry
@@ -25,11 +26,11 @@ OPTIONS = {"error_model": "numpy", "fastmath": {"contract", "nsz"}}
 
 
 def own(registry):
-    """The package's classes by name: other tests register some of their own."""
-    return [(name, cls) for name, cls in registry.items() if cls.__module__.startswith("fastprop.")]
+    """The built-in classes by name: estimators and other tests register some of their own."""
+    return [(name, cls) for name, cls in registry.items() if cls.__module__.startswith("fastprop.kernels.")]
 
 
-ELEMENTWISE = [name for name, cls in LOSSES.items() if not cls.across_outputs]
+ELEMENTWISE = [name for name, cls in own(LOSSES) if not cls.across_outputs]
 LANES = target().shape("float32").lanes
 
 
@@ -51,7 +52,7 @@ def slope(f, x, h=1e-5):
 # ---- activations ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("name", dict(own(ACTIVATIONS)))
 def test_derivative_is_the_slope_of_the_value(name):
     act = ACTIVATIONS[name]()
     for z in np.linspace(-6, 6, 97) + 0.013:  # the corners, at 0 and 1, are no points of it
@@ -59,7 +60,7 @@ def test_derivative_is_the_slope_of_the_value(name):
         assert got == pytest.approx(slope(act.value, z), rel=1e-6, abs=1e-8), z
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("name", dict(own(ACTIVATIONS)))
 def test_a_nan_is_passed_on(name):
     act = ACTIVATIONS[name]()
     assert math.isnan(act.value(math.nan))
@@ -230,7 +231,7 @@ def run_rule(update, rule, w, gradients, lr):
 
 
 @pytest.mark.parametrize("wd", [0.0, 0.05])
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", dict(own(RULES)))
 def test_rules_follow_pytorchs_formulas(name, wd):
     rng = np.random.default_rng(0)
     w, gradients = rng.normal(size=7), rng.normal(size=(50, 7)) * np.logspace(-6, 2, 7)
@@ -301,7 +302,7 @@ def compiled_pair(first, second, arity):
     return run
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("name", dict(own(ACTIVATIONS)))
 def test_activations_on_registers(name):
     cls = ACTIVATIONS[name]
     x = np.linspace(-6, 6, 4 * LANES).astype(np.float32)
@@ -328,7 +329,7 @@ def test_losses_on_registers(name):
     np.testing.assert_allclose(out, want, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", dict(own(RULES)))
 def test_rules_on_registers(name):
     cls = RULES[name]
     n, update = cls.n_slots, nb.njit(**OPTIONS)(cls.update)

@@ -8,12 +8,14 @@ import os
 import stat
 import struct
 import sys
+import warnings
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import fastprop as fp
 from fastprop import files
 from fastprop.errors import FileError
 
@@ -200,3 +202,20 @@ def test_truncated_and_flipped_bytes_give_file_errors_or_arrays(path, data):
     broken.write_bytes(raw[:at] + bytes([raw[at] ^ data.draw(st.integers(1, 255))]) + raw[at + 1 :])
     with contextlib.suppress(FileError):
         files.read(broken)
+
+
+def test_networks_of_estimators_load_where_no_estimator_was_asked_for(tmp_path, run_script):
+    """Their rules and losses of their own are known by name."""
+    X = np.random.default_rng(0).normal(size=(50, 3))
+    y = X[:, 0] > 0
+    models = (
+        fp.MLPClassifier((4,), solver="sgd", max_iter=3, tol=0.0, random_state=0),
+        fp.SGDClassifier("perceptron", mode="minibatch", max_iter=3, tol=None, random_state=0),
+    )
+    for k, model in enumerate(models):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model.fit(X, y)
+        model.network_.save(tmp_path / f"{k}.safetensors")
+    script = "import sys, fastprop as fp; print(*(type(fp.load(path)).__name__ for path in sys.argv[1:]))"
+    assert run_script(script, *sorted(tmp_path.glob("*.safetensors"))).split() == ["Network"] * 2
