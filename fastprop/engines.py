@@ -100,13 +100,20 @@ class Engines:
         engine.release()
         give(self._idle, key, engine)
 
-    def __del__(self) -> None:
-        """Leave small engines to networks of the same structure."""
-        for (job, *_, size), engines in self._idle.items():
+    def leave(self) -> None:
+        """Leave small engines to networks of the same structure; this one gets one back in its next call."""
+        idle, self._idle = self._idle, {}
+        for key, engines in list(idle.items()):  # another thread may give one back
+            job, *_, size = key
             for engine in engines:
-                if engine.workspace.n_bytes <= MAX_BYTES and len(_left.get((job.structure, size), ())) < MAX_ALIKE:
+                if engine.workspace.n_bytes > MAX_BYTES:
+                    give(self._idle, key, engine)
+                elif len(_left.get((job.structure, size), ())) < MAX_ALIKE:
                     engine.unbind()
                     give(_left, (job.structure, size), engine)
+
+    def __del__(self) -> None:
+        self.leave()
 
 
 def taken(idle: dict[tuple[Any, ...], list[Engine]], key: tuple[Any, ...]) -> Engine | None:

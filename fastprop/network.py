@@ -299,11 +299,15 @@ class Network:
         bar.compiling("kernels")
         n_workers = candidates(settings.n_threads)[-1]
         job = job_of(self, "train", rows.matrix, rows.targets)
-        with self._engines.lend(job, batch, n_workers, accumulates) as engine:
-            # The weight of a sample cancels from an update of its own, and then from the loss of the epoch.
-            cancels = engine.is_online and self.divides_penalties
-            engine.bind(rows.matrix, rows.targets.matrix, None if cancels else rows.weights)
-            return Trainer(self, engine, rows, settings, validate, bar).run()
+        try:
+            with self._engines.lend(job, batch, n_workers, accumulates) as engine:
+                # The weight of a sample cancels from an update of its own, and then from the loss of the epoch.
+                cancels = engine.is_online and self.divides_penalties
+                engine.bind(rows.matrix, rows.targets.matrix, None if cancels else rows.weights)
+                return Trainer(self, engine, rows, settings, validate, bar).run()
+        finally:
+            if settings.counts:  # a fit is over; calls of partial_fit follow each other
+                self._engines.leave()
 
     def gradients(self, X: Any, y: Any, sample_weight: Any = None) -> tuple[float, list[Pair]]:
         """The training loss of all rows as one batch, and its gradient; nothing is changed.

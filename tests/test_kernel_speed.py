@@ -15,6 +15,7 @@ import pytest
 
 import fastprop as fp
 from fastprop.engine import chunks_of, run_chunks
+from fastprop.engines import batch_rows, job_of
 from fastprop.kernels import dense, dot, gather, loss_rows, norm, online, online_loss, records, rowwise
 from fastprop.kernels.activations import ACTIVATIONS
 from fastprop.kernels.losses import LOSSES
@@ -32,7 +33,8 @@ class Step:
         net.fit(X, y, epochs=1, batch_size=len(X), n_threads=1, progress=False)
         matrix, targets = net._check_data(X, y)
         self.net = net  # whose parameters the engine works on
-        ((self.engine,),) = net._engines._idle.values()
+        self.loan = net._engines.lend(job_of(net, "train", matrix, targets), batch_rows(net._plan, len(X), len(X)), 1)
+        self.engine = self.loan.__enter__()
         self.engine.bind(matrix, targets.matrix)
         self.engine.set_rows(np.random.default_rng(0).permutation(len(X)))
         self.n_rows = len(X)

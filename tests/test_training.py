@@ -410,10 +410,13 @@ def test_an_engine_that_another_network_left_trains_to_the_same_bits(monkeypatch
     bits, y = fresh._parameters.rows.copy(), fresh.predict(regression()[0])
     engines._left.clear()
     first = trained(2, batch_size, sparse, **settings)
-    (engine,) = (e for (job, *_), (e,) in first._engines._idle.items() if job.recipe.mode == "train")
-    del first
+    ((engine,),) = engines._left.values()
+    assert first._engines._idle == {}
     second = trained(1, batch_size, sparse, **settings)
-    assert engine in [e for idle in second._engines._idle.values() for e in idle]
+    assert list(engines._left.values()) == [[engine]]
+    first.partial_fit(
+        sp.csr_array(regression()[0]) if sparse else regression()[0], regression()[1]
+    )  # has its own again
     assert second._parameters.rows.tobytes() == bits.tobytes()
     assert second.predict(regression()[0]).tobytes() == y.tobytes()
 
@@ -431,11 +434,13 @@ def test_networks_of_other_structures_do_not_share_engines():
 def test_engines_that_a_network_left_keep_neither_its_parameters_nor_too_many(monkeypatch):
     monkeypatch.setattr(engines, "_left", {})
     nets = [trained(seed, 17) for seed in range(engines.MAX_ALIKE + 3)]
+    for net in nets:  # each takes an engine for itself
+        net.partial_fit(*regression(), batch_size=17)
     parameters = [weakref.ref(net._parameters) for net in nets]
-    del nets
+    del nets, net
     gc.collect()
     assert [p() for p in parameters] == [None] * len(parameters)
-    assert {len(idle) for idle in engines._left.values()} == {engines.MAX_ALIKE}
+    assert max(len(idle) for idle in engines._left.values()) == engines.MAX_ALIKE
 
 
 def test_large_engines_go_with_their_network(monkeypatch):
