@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from .network import Network
 
 MAX_KINDS = 8  # of engines that are kept
-MAX_BYTES, MAX_ALIKE = 1 << 18, 4  # of engines that outlive their network, and how many of a kind do
+MAX_BYTES, MAX_ALIKE = 1 << 18, 4  # of engines that are left for other networks, and how many of a kind are
 
-_left: dict[tuple[Any, ...], list[Engine]] = {}  # by networks that are gone
+_left: dict[tuple[Any, ...], list[Engine]] = {}  # by networks whose fit is over, or that are gone
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..checks import AnyMatrix, Matrix, SparseMatrix, is_sparse
 from ..hogwild import Hogwild
+from ..kernels.records import LINE
 from ..linear import Descent, penalty_parts
 from ..optimizers import Optimizer
 from ..threads import limit
@@ -37,7 +38,7 @@ Array = NDArray[Any]
 SPARSE_INTERCEPT_DECAY = 0.01  # scikit-learn's: the intercept of sparse rows learns slower, since all rows have it
 CALLER = 5  # of `fit`, as seen from `_warn`: between them are two decorators
 MAX_SEED = np.iinfo(np.int32).max
-LINE, MOST_COPIED = 64, 1 << 27  # bytes: of a cache line, and of an X that is copied for its layout
+MOST_COPIED = 1 << 27  # bytes of an X that is copied for its layout
 # By scikit-learn's name: ours, and the threshold or the default of epsilon, if there is one.
 REGRESSION_LOSSES: dict[str, tuple[Any, ...]] = {
     "squared_error": ("squared_error",),

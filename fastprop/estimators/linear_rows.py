@@ -13,10 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..checks import DTYPE_CODES, Matrix
-
-SCALARS = frozenset({bool, int, float, str})  # in lists of one target
-NUMBERS, LABELS = "?bhilqBHILQefd", "?bhilqBHILQefdU"  # dtypes (`char`) of arrays of one target
-LARGEST = 2.0**53  # targets beyond it might be rounded twice on their way through float64
+from ..quick import LABELS, LARGEST, NUMBERS, SCALARS
 
 
 class RowUpdate:

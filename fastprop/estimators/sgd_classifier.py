@@ -81,7 +81,7 @@ class SGDClassifier(ClassifierMixin, LinearSGD):  # type: ignore[misc]
         "online" updates after each row. "minibatch" trains a `Network` of one layer in batches, with `solver`.
         "hogwild" shares the rows out among threads, which update the same weights after each row without locks: for
         sparse X with penalty "l2" or None, without `average`. Not reproducible: results differ a little from run to
-        run, whatever `random_state` is, unless n_threads=1.
+        run, whatever `random_state` is, unless n_threads=1. Slower than one thread where some columns are in most rows.
     solver : {"adam", "sgd"} or optimizer of fastprop, default "adam"
         For mode "minibatch". By name its rate is `eta0`.
     batch_size : int or "auto", default "auto"
