@@ -1,0 +1,1 @@
+"""Data larger than memory: files read block by block while a network trains."""
