@@ -72,18 +72,26 @@ def unique_labels(array: Array, name: str) -> tuple[Array, Array]:
 
 def _positions(array: Array, classes: Array, name: str) -> Array:
     """Codes of labels under known classes."""
+    codes, known = positions(array, classes)
+    if not known.all():
+        unseen = list(dict.fromkeys(array[~known].tolist()))
+        raise ValueError(f"{name} has labels never seen in fit: {some(unseen)}; known are {some(classes)}")
+    return codes
+
+
+def positions(array: Array, classes: Array) -> tuple[Array, Array]:
+    """Codes int32 of labels under sorted classes, and which labels are among them."""
     try:
         # Numbers and strings: NumPy would compare 1 with "1" and find them equal.
         if (array.dtype.kind in "biuf") != (classes.dtype.kind in "biuf"):
             array = array.astype(object)
         codes = np.minimum(np.searchsorted(classes, array), len(classes) - 1)
         known = np.asarray(classes[codes] == array)
-    except TypeError:  # labels that cannot be compared with ours
-        known = np.zeros(len(array), dtype=bool)
-    if not known.all():
-        unseen = list(dict.fromkeys(array[~known].tolist()))
-        raise ValueError(f"{name} has labels never seen in fit: {some(unseen)}; known are {some(classes)}")
-    return codes.astype(np.int32)
+    except TypeError:  # labels that cannot be compared with ours, or missing ones among them
+        place = {label: code for code, label in enumerate(classes.tolist())}
+        found = np.array([place.get(label, -1) for label in array.tolist()])
+        codes, known = np.maximum(found, 0), found >= 0
+    return codes.astype(np.int32), known
 
 
 def is_range(classes: Array) -> bool:

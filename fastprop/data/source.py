@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -42,9 +42,14 @@ class Block:
     def __len__(self) -> int:
         return int(self.rows.num_rows if hasattr(self.rows, "num_rows") else self.rows.shape[0])
 
-    def row_number(self, i: int) -> int:
-        """Which row of the file row `i` of the block is."""
-        return self.first + i if self.numbers is None else int(self.numbers[i])
+    def row_numbers(self, rows: np.ndarray | None = None) -> np.ndarray:
+        """Which rows of the file these rows of the block are; by default all."""
+        numbers = np.arange(self.first, self.first + len(self)) if self.numbers is None else self.numbers
+        return numbers if rows is None else numbers[rows]
+
+    def place(self, rows: np.ndarray | None, i: int) -> tuple[str, int]:
+        """The file, and the row of it that row `i` of these rows of the block is."""
+        return self.file, int(self.row_numbers(rows)[i])
 
 
 class Source(ABC):
@@ -65,6 +70,7 @@ class Source(ABC):
     """
 
     is_sequential: ClassVar[bool] = False
+    reads_once: bool = False  #: whether the rows are gone when they have been read
 
     name: str
     n_samples: int | None
@@ -98,6 +104,16 @@ class Source(ABC):
             If it cannot be opened.
         """
 
+    def only(self, columns: Sequence[str] = ()) -> Source:
+        """A source of the same targets that reads as little else as it can.
+
+        Parameters
+        ----------
+        columns : sequence of str
+            For record batches: the columns that are wanted.
+        """
+        return self
+
     def at_once(self, n_bytes: int) -> int:
         """How many pieces may be read side by side with so much memory for what reading one holds; at least 1."""
         return 1
@@ -118,6 +134,9 @@ class Features(Protocol):
     def has_target(self) -> bool:
         """Whether `transform` gives a y."""
 
+    def target(self, block: Block) -> np.ndarray | None:
+        """The y of `transform`; the block need not have other columns than those of the target."""
+
     def transform(self, block: Block) -> tuple[Any, np.ndarray | None]:
         """X, an ndarray of shape (n, n_features) or CSR, and y.
 
@@ -133,6 +152,9 @@ class AsTheyAre:
     n_features: int
     has_target: bool
     feature_names: tuple[str, ...] | None = None
+
+    def target(self, block: Block) -> np.ndarray | None:
+        return block.y
 
     def transform(self, block: Block) -> tuple[Any, np.ndarray | None]:
         return block.rows, block.y

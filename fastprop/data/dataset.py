@@ -1,0 +1,359 @@
+"""`Dataset`: rows on disk, or from an iterator, that a network trains on without holding them all."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..arguments import check_choice, check_positive_int
+from ..labels import unique_labels
+from .reader import Ahead
+from .sizes import parse_bytes
+from .source import Block, Features, Source
+from .usable import finite_rows
+from .windows import BUFFERS, READING_SHARE, WINDOW_SHARE, Cursor, Window, Windows, stacked
+
+LOAD_SHARE = 1 / 4  # of the memory limit: data that need no more are held in memory
+
+
+class Dataset:
+    """Rows that are read while they are used.
+
+    `Network.fit`, `evaluate` and `predict` take it in place of X and y. Made by `fp.data.from_npy`, `from_parquet`,
+    `from_csv`, `from_libsvm` and `from_batches`.
+
+    Parameters
+    ----------
+    source : Source
+    features : Features
+        What makes X and y of its blocks.
+    memory_limit : int or str
+        For all that reading and shuffling hold, in bytes or as "500MB"; the network itself comes on top.
+    on_bad_rows : {"error", "skip"}
+        Whether a row that cannot be used (missing or infinite numbers, an unknown label, text that is no number) is an
+        error, or is left out and counted in `history["skipped"]`.
+
+    Attributes
+    ----------
+    n_samples : int or None
+        Rows, where they are known without reading all of them; bad ones are counted.
+    n_features : int
+    feature_names : tuple of str, or None
+    dtype : dtype
+        Of X.
+    is_sequential : bool
+        Whether rows can be read in one order only: shuffling then reaches as far as a window.
+    shuffling : str
+        How rows are shuffled, in words.
+    """
+
+    def __init__(
+        self, source: Source, features: Features, memory_limit: int | str = "1GB", on_bad_rows: str = "error"
+    ) -> None:
+        self.source, self.features = source, features
+        self.memory_limit = parse_bytes("memory_limit", memory_limit)
+        self.skips = check_choice("on_bad_rows", on_bad_rows, ("error", "skip")) == "skip"
+        self._shares: tuple[tuple[int, float, float], ...] = ()  # seed, and from where to where of 0..1 rows are ours
+
+    # ---- what it is -----------------------------------------------------------------------------------------------
+
+    @property
+    def n_features(self) -> int:
+        return self.features.n_features
+
+    @property
+    def feature_names(self) -> tuple[str, ...] | None:
+        return self.features.feature_names
+
+    @property
+    def has_target(self) -> bool:
+        """Whether there is a y."""
+        return self.features.has_target
+
+    @property
+    def is_sequential(self) -> bool:
+        return self.source.is_sequential
+
+    @functools.cached_property
+    def n_samples(self) -> int | None:
+        if not self._shares or self.source.n_samples is None:
+            return self.source.n_samples
+        pieces = range(self.source.n_pieces)
+        sizes = [self.source.rows_of(piece) or 0 for piece in pieces]
+        return sum(len(kept) for p in pieces if (kept := self.members(p, 0, sizes[p])) is not None)
+
+    @functools.cached_property
+    def _sample(self) -> Any:
+        """X of the first block, to know what it looks like."""
+        return self.features.transform(self._first_block())[0]
+
+    def _first_block(self) -> Block:
+        peek = getattr(self.source, "peek", None)  # an iterator is not read twice
+        if peek is not None:
+            block: Block = peek()
+            return block
+        blocks = self.source.read(0, self.skips)
+        try:
+            return next(blocks)
+        finally:
+            blocks.close()  # type: ignore[attr-defined]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        dtype: np.dtype[Any] = self._sample.dtype
+        return dtype
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether X is CSR."""
+        return hasattr(self._sample, "indptr")
+
+    @property
+    def shuffling(self) -> str:
+        window = f"windows of {self.window_rows():,} rows"
+        if self.is_sequential:
+            return f"within {window}, in the order of the source: sort it at random before, if it is sorted"
+        return f"by the order of {self.source.n_pieces:,} pieces of the source, and within {window}"
+
+    def __repr__(self) -> str:
+        n = "unknown" if self.n_samples is None else f"{self.n_samples:,}"
+        return f"Dataset({self.source.name!r}, n_samples={n}, n_features={self.n_features}, shuffled {self.shuffling})"
+
+    # ---- parts ----------------------------------------------------------------------------------------------------
+
+    def split(self, fraction: float, seed: int = 0) -> tuple[Dataset, Dataset]:
+        """Two datasets that share the rows: 1 - fraction of them, and the rest.
+
+        Each row is drawn by the seed and its place, so nothing is read or stored; the shares are right but for chance
+        (0.1 % for a million rows).
+
+        Parameters
+        ----------
+        fraction : float within (0, 1)
+            Of the second one.
+        seed : int, default 0
+
+        Returns
+        -------
+        rest, part : Dataset
+        """
+        if not 0.0 < fraction < 1.0:
+            raise ValueError(f"fraction must be within (0, 1), got {fraction!r}")
+        return self._share(seed, 0.0, 1.0 - fraction), self._share(seed, 1.0 - fraction, 1.0)
+
+    def _share(self, seed: int, first: float, last: float) -> Dataset:
+        part = copy.copy(self)
+        part.__dict__.pop("n_samples", None)
+        part._shares = (*self._shares, (seed, first, last))
+        return part
+
+    def members(self, piece: int, offset: int, n: int) -> np.ndarray | None:
+        """Which of the rows offset..offset + n of a piece belong to this dataset; None if all do."""
+        if not self._shares:
+            return None
+        kept = np.ones(n, bool)
+        for level, (seed, first, last) in enumerate(self._shares):
+            drawn = uniform(seed, level, piece, np.arange(offset, offset + n))
+            kept &= (drawn >= first) & (drawn < last)
+        return np.flatnonzero(kept)
+
+    # ---- rows -----------------------------------------------------------------------------------------------------
+
+    def head(self, n: int = 5) -> tuple[Any, np.ndarray | None]:
+        """The first n rows as X and y, to look at; fewer if there are no more."""
+        check_positive_int("n", n)
+        X, y = self._first_rows(n)
+        return X, y
+
+    def _first_rows(self, n: int) -> tuple[Any, np.ndarray | None]:
+        if hasattr(self.source, "peek"):
+            X, y = self.features.transform(self._first_block())
+            return X[:n], None if y is None else y[:n]
+        Xs, ys, room = [], [], n
+        for X, y, _ in self.blocks():
+            Xs.append(X[:room].copy())
+            ys.append(None if y is None else y[:room].copy())
+            room -= Xs[-1].shape[0]
+            if room == 0:
+                break
+        X = stacked(Xs) if self.is_sparse else np.concatenate(Xs)
+        return X, None if ys[0] is None else np.concatenate([y for y in ys if y is not None])
+
+    def blocks(self) -> Iterator[tuple[Any, np.ndarray | None, Block]]:
+        """X, y and the block that they come from, in the order of the source; bad rows as they are."""
+        for piece in range(self.source.n_pieces):
+            offset = 0
+            for block in self.source.read(piece, self.skips):
+                X, y = self.features.transform(block)
+                kept = self.members(piece, offset, len(block))
+                offset += len(block)
+                if kept is not None:
+                    X, y = X[kept], None if y is None else y[kept]
+                if X.shape[0]:
+                    yield X, y, block
+
+    def labels(self) -> tuple[np.ndarray, np.ndarray]:
+        """The distinct labels in y, sorted, and how many rows have each; reads the targets, and little else if it can.
+
+        Missing labels are left out. For numbers that are no labels there may be as many as rows.
+        """
+        columns = getattr(self.features, "targets", ())
+        found: dict[Any, int] = {}
+        source = self.source.only(columns)
+        for piece in range(source.n_pieces):
+            offset = 0
+            for block in source.read(piece, self.skips):
+                y, kept = self.features.target(block), self.members(piece, offset, len(block))
+                offset += len(block)
+                assert y is not None
+                y = y if kept is None else y[kept]
+                good = finite_rows(y)
+                distinct, codes = unique_labels(y if good is None else y[good], "y")
+                for label, count in zip(distinct.tolist(), np.bincount(codes).tolist(), strict=True):
+                    found[label] = found.get(label, 0) + count
+                dtype = distinct.dtype
+        if not found:
+            raise ValueError(f"{self.source.name} has no labels")
+        classes = np.array(sorted(found), dtype=dtype if dtype.kind not in "US" else None)
+        return classes, np.array([found[label] for label in classes.tolist()])
+
+    def load(self) -> tuple[Any, np.ndarray | None, int] | None:
+        """All usable rows in memory, in the order of the source, and how many were left out.
+
+        None if they need more than a quarter of `memory_limit`.
+        """
+        n_rows = self.rows_in(LOAD_SHARE)
+        if self.source.reads_once or n_rows == 0 or (self.n_samples is not None and self.n_samples > n_rows):
+            return None
+        window = next(Windows(self, n_rows).of(0))
+        return (window.X, window.y, window.n_skipped) if window.is_last else None
+
+    # ---- windows --------------------------------------------------------------------------------------------------
+
+    @property
+    def reading_bytes(self) -> int:
+        """Memory for what is being read."""
+        return int(READING_SHARE * self.memory_limit)
+
+    def rows_in(self, share: float, multiple: int = 1, dtype: Any = None) -> int:
+        """Rows of X in a share of the memory limit, a multiple of `multiple`."""
+        sample = self._sample
+        if hasattr(sample, "indptr"):
+            row_bytes = bytes_of(sample) / max(1, sample.shape[0])
+        else:
+            row_bytes = sample.shape[1] * sample.dtype.itemsize
+            if dtype is not None and sample.dtype.kind == "f":
+                row_bytes = sample.shape[1] * min(sample.dtype.itemsize, np.dtype(dtype).itemsize)
+        return int(share * self.memory_limit / max(1.0, row_bytes)) // multiple * multiple
+
+    def window_rows(self, update_rows: int = 1, dtype: Any = None) -> int:
+        """Rows of a window: as many whole updates as an eighth of the memory limit holds.
+
+        Raises
+        ------
+        ValueError
+            If it does not hold one.
+        """
+        n = self.rows_in(WINDOW_SHARE, update_rows, dtype)
+        if n == 0:
+            most = self.rows_in(WINDOW_SHARE, 1, dtype)
+            raise ValueError(
+                f"an update of {update_rows} rows does not fit into a window, which holds {most}: an eighth of "
+                f"memory_limit ({self.memory_limit / 1e6:g} MB); raise memory_limit or take a smaller batch_size"
+            )
+        return n
+
+    def partial_fit(
+        self, model: Any, epochs: int = 1, classes: Any = None, shuffle: bool = True, seed: int = 0, **options: Any
+    ) -> Any:
+        """Call `model.partial_fit(X, y)` for the windows of some epochs, in random order.
+
+        For estimators with scikit-learn's interface, ours or others.
+
+        Parameters
+        ----------
+        model : estimator
+        epochs : int, default 1
+        classes : array-like, optional
+            Of a classifier; by default the labels are looked through first.
+        shuffle : bool, default True
+        seed : int, default 0
+        **options
+            More arguments of `partial_fit`.
+
+        Returns
+        -------
+        estimator
+            `model`.
+        """
+        check_positive_int("epochs", epochs)
+        if classes is None and _is_classifier(model) and not hasattr(model, "classes_"):
+            classes = self.labels()[0]
+        if classes is not None:
+            options["classes"] = classes
+        with self.windows(self.window_rows(), range(epochs), shuffle=shuffle, seed=seed) as windows:
+            for window in windows:
+                rows: Any = slice(None)
+                if shuffle and not self.is_sparse:  # estimators of ours draw rows themselves; others may not
+                    rows = np.random.default_rng([seed, 3, window.epoch, window.number]).permutation(window.n_rows)
+                model.partial_fit(window.X[rows], None if window.y is None else window.y[rows], **options)
+                window.release()
+        return model
+
+    def windows(
+        self,
+        n_rows: int,
+        epochs: Sequence[int] = (0,),
+        begins: Cursor | None = None,
+        dtype: Any = None,
+        labels: Any = None,
+        shuffle: bool = False,
+        seed: int = 0,
+    ) -> WindowsAhead:
+        """The windows of some epochs, read by another thread; see `Windows` for the arguments."""
+        return WindowsAhead(Windows(self, n_rows, dtype, labels, shuffle, seed), epochs, begins)
+
+
+class WindowsAhead(Ahead[Window]):
+    """Windows that another thread fills, one or two ahead; `close` ends it."""
+
+    def __init__(self, windows: Windows, epochs: Sequence[int], begins: Cursor | None) -> None:
+        self._windows = windows
+        super().__init__(_chained(windows, epochs, begins), BUFFERS - 2)
+
+    def close(self) -> None:
+        self._windows.close()
+        super().close()
+
+
+def _chained(windows: Windows, epochs: Sequence[int], begins: Cursor | None) -> Iterator[Window]:
+    for epoch in epochs:
+        yield from windows.of(epoch, begins)
+        begins = None
+
+
+def uniform(seed: int, level: int, piece: int, rows: np.ndarray) -> np.ndarray:
+    """A number within [0, 1) for each row of a piece. SplitMix64, Steele, Lea and Flood 2014."""
+    key = np.random.SeedSequence([seed, 4, level, piece]).generate_state(1, np.uint64)[0]
+    z = (rows.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15) + key
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    drawn: np.ndarray = ((z ^ (z >> np.uint64(31))) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return drawn
+
+
+def bytes_of(X: Any) -> int:
+    """Bytes of a matrix."""
+    if hasattr(X, "indptr"):
+        return int(X.data.nbytes + X.indices.nbytes + X.indptr.nbytes)
+    return int(X.nbytes)
+
+
+def _is_classifier(model: Any) -> bool:
+    from sklearn.base import is_classifier
+
+    return bool(is_classifier(model))

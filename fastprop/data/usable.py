@@ -1,0 +1,125 @@
+"""Which rows of a block can be used: finite numbers, targets that are there, labels that are known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..labels import is_range, positions, some
+from .source import Block, bad_row
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """The labels that y may hold, sorted; turns them into codes."""
+
+    classes: np.ndarray
+
+    def encode(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Codes int32, and which labels are known."""
+        if y.dtype.kind in "biuf" and is_range(self.classes):
+            known = (y >= 0) & (y < len(self.classes)) & (y == np.rint(y))  # not NaN
+            return np.where(known, y, 0).astype(np.int32), known
+        return positions(y, self.classes)
+
+
+def usable(
+    X: Any,
+    y: np.ndarray | None,
+    labels: Labels | None,
+    block: Block,
+    kept: np.ndarray | None,
+    skip: bool,
+    names: Sequence[str] | None = None,
+) -> tuple[Any, np.ndarray | None, np.ndarray | None]:
+    """Rows that can be used.
+
+    Parameters
+    ----------
+    X, y
+        Of the rows `kept` of the block, or of all.
+    labels : Labels, optional
+        y then comes back as codes.
+    skip : bool
+        Whether to leave bad rows out instead of raising.
+    names : sequence of str, optional
+        Of the columns of X.
+
+    Returns
+    -------
+    X, y
+    good : ndarray of int64, or None
+        Which of the rows they are, where not all are good.
+
+    Raises
+    ------
+    FileError
+        For the first bad row, with file, row and column.
+    """
+    codes, is_known = (y, None) if labels is None or y is None else labels.encode(y)
+    masks = [is_known, None if labels is not None else finite_rows(y), finite_rows(X)]
+    bad = [~mask for mask in masks if mask is not None and not mask.all()]
+    if not bad:
+        return X, codes, None
+    is_bad = np.logical_or.reduce(bad)
+    if not skip:
+        i = int(is_bad.argmax())
+        what, column = _complaint(X, y, labels, i, None if is_known is None else bool(is_known[i]))
+        if names is not None and column is not None:
+            column = names[column]
+        file, row = block.place(kept, i)
+        raise bad_row(file, row, what, column)
+    good = np.flatnonzero(~is_bad)
+    return X[good], None if codes is None else codes[good], good
+
+
+def finite_rows(values: Any) -> np.ndarray | None:
+    """Which rows are finite and not missing; None where all are.
+
+    A sum is finite if its terms are, unless they are huge: so most blocks are read once, at the speed of memory.
+    """
+    if values is None:
+        return None
+    if hasattr(values, "indptr"):
+        return _finite_rows_of_csr(values)
+    if values.dtype.kind == "O":
+        missing = np.array([v is None or v != v for v in values.ravel()]).reshape(values.shape)
+        return ~missing if values.ndim == 1 else ~missing.any(axis=1)
+    if values.dtype.kind != "f":
+        return None
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(values.sum(dtype=np.float32 if values.dtype.itemsize == 2 else None)):
+            return None
+    finite = np.isfinite(values)
+    return finite if values.ndim == 1 else finite.all(axis=1)
+
+
+def _finite_rows_of_csr(X: Any) -> np.ndarray | None:
+    stored = X.data[: X.indptr[-1]]
+    finite = finite_rows(stored)
+    if finite is None or finite.all():
+        return None
+    is_good = np.ones(X.shape[0], bool)
+    is_good[np.searchsorted(X.indptr, np.flatnonzero(~finite), side="right") - 1] = False
+    return is_good
+
+
+def _complaint(X: Any, y: Any, labels: Labels | None, i: int, is_known: bool | None) -> tuple[str, Any]:
+    """What is wrong with row i, and in which column of X."""
+    if is_known is False:
+        assert labels is not None
+        label = y[i].item() if isinstance(y[i], np.generic) else y[i]
+        if label is None or label != label:
+            return "the target is missing", None
+        return f"the label {label!r} was never seen before; known are {some(labels.classes)}", None
+    if y is not None and labels is None:
+        target = np.ravel(y[i])
+        finite = finite_rows(target)
+        if finite is not None and not finite.all():
+            return f"the target must be finite, got {target[np.argmin(finite)]}", None
+    row = (X[[i]].toarray() if hasattr(X, "indptr") else X[i : i + 1]).ravel()
+    column = int(np.argmin(np.isfinite(row)))
+    return f"X must be finite, got {row[column]}; fill or drop it", column

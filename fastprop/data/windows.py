@@ -1,0 +1,315 @@
+"""Windows: parts of a stream that are in memory as ordinary arrays while a network trains on them.
+
+Rows of many pieces flow into a window until it is full; rows are drawn in random order within it. A window holds whole
+updates, so that a stream makes the same number of them as data in memory.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ..errors import FileError
+from .order import rounds, side_by_side
+from .source import bad_row
+from .usable import usable
+
+if TYPE_CHECKING:
+    from .dataset import Dataset
+    from .source import Block
+
+WINDOW_SHARE = 1 / 8  # of the memory limit; BUFFERS of them exist
+BUFFERS = 3  # one that is trained on, one that is full, one that is being filled
+READING_SHARE = 1 / 4  # of the memory limit, for what reading pieces side by side holds
+
+
+class Abandoned(Exception):
+    """Nobody takes windows any more."""
+
+
+class Cursor(NamedTuple):
+    """Where a window begins in an epoch: the round of pieces, the rows of it that came before, and bad rows so far."""
+
+    round: int = 0
+    taken: int = 0
+    n_skipped: int = 0
+
+
+class Origin(NamedTuple):
+    """Rows of a window, from `start` on, are these rows of a file."""
+
+    start: int
+    file: str
+    numbers: np.ndarray
+
+
+@dataclass(eq=False)
+class Window:
+    """Rows in memory.
+
+    Attributes
+    ----------
+    X : ndarray of shape (n, d), or scipy CSR
+    y : ndarray or None
+    epoch, number : int
+        The epoch, and which window of it this is.
+    begins : Cursor
+    n_skipped : int
+        Bad rows of the epoch that were left out up to its end.
+    is_last : bool
+        Whether the epoch ends with it.
+    origins : list of Origin
+    """
+
+    X: Any
+    y: np.ndarray | None
+    epoch: int
+    number: int
+    begins: Cursor
+    n_skipped: int
+    is_last: bool
+    origins: list[Origin] = field(repr=False)
+    _buffer: tuple[Any, np.ndarray] | None = field(default=None, repr=False)
+
+    @property
+    def n_rows(self) -> int:
+        return int(self.X.shape[0])
+
+    def origin(self, row: int) -> tuple[str, int]:
+        """The file and the row in it that a row of the window comes from."""
+        at = int(np.searchsorted([o.start for o in self.origins], row, side="right")) - 1
+        found = self.origins[at]
+        return found.file, int(found.numbers[row - found.start])
+
+    def release(self) -> None:
+        """Its memory may be used again."""
+        if self._buffer is not None:
+            free, memory = self._buffer
+            self._buffer, self.X = None, self.X[:0]
+            free.put(memory)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Good rows of a block, and where they were.
+
+    Attributes
+    ----------
+    kept : ndarray of int64, or None
+        Which rows of the block they are; None for all.
+    round, taken : int
+        Rows of the round that came before the block.
+    n_skipped : tuple of int
+        Bad rows of the epoch before the block and after it.
+    """
+
+    X: Any
+    y: np.ndarray | None
+    block: Block
+    kept: np.ndarray | None
+    round: int
+    taken: int
+    n_skipped: tuple[int, int]
+    is_rest: bool = False  # whether the block's first rows were read before
+
+    def cursor(self, k: int) -> Cursor:
+        """Where a window begins whose first row is row k of this part."""
+        if k == 0 and not self.is_rest:
+            return Cursor(self.round, self.taken, self.n_skipped[0])
+        return Cursor(self.round, self.taken + (k if self.kept is None else int(self.kept[k])), self.n_skipped[1])
+
+    def origin(self, k: int, start: int) -> Origin:
+        """Where row `start` of a window comes from, which is row k of this part."""
+        return Origin(start, self.block.file, self.block.row_numbers(self.kept)[k:])
+
+    def from_row(self, first: int) -> Part | None:
+        """Without rows of the block before `first`; None if none is left. They count as having been read."""
+        if first <= 0:
+            return self
+        kept = np.arange(len(self.block)) if self.kept is None else self.kept
+        at = int(np.searchsorted(kept, first))
+        if at == len(kept):
+            return None
+        y = None if self.y is None else self.y[at:]
+        done = self.n_skipped[0], self.n_skipped[0]
+        return Part(self.X[at:], y, self.block, kept[at:], self.round, self.taken, done, is_rest=True)
+
+
+class Windows:
+    """The windows of a dataset, epoch after epoch.
+
+    Parameters
+    ----------
+    data : Dataset
+    n_rows : int
+        Rows of each window but the last of an epoch.
+    dtype : dtype, optional
+        Floats of X that are larger become this.
+    labels : Labels, optional
+        Turns y into codes.
+    shuffle : bool
+        Whether pieces are read in random order. Within a window rows stay as they come: drawing them is for those who
+        train.
+    seed : int
+    """
+
+    def __init__(
+        self,
+        data: Dataset,
+        n_rows: int,
+        dtype: Any = None,
+        labels: Any = None,
+        shuffle: bool = False,
+        seed: int = 0,
+    ) -> None:
+        self.data, self.n_rows, self.dtype, self.labels = data, n_rows, dtype, labels
+        self.shuffle, self.seed = shuffle, seed
+        self.is_closed = False
+        self._free: queue.SimpleQueue[np.ndarray | None] = queue.SimpleQueue()
+        for _ in range(BUFFERS):
+            self._free.put(None)  # allocated when it is used
+
+    def close(self) -> None:
+        """Nobody takes windows any more: a thread that waits for memory gives up."""
+        self.is_closed = True
+
+    def of(self, epoch: int, begins: Cursor | None = None) -> Iterator[Window]:
+        """The windows of an epoch, from the beginning or from where a window began.
+
+        Raises
+        ------
+        FileError
+            If there are no rows, or bad ones that are not left out.
+        """
+        filling: _Filling | None = None
+        full: Window | None = None
+        number = 0
+        for part in self._parts(epoch, begins or Cursor()):
+            k, n = 0, part.X.shape[0]
+            while k < n:
+                if full is not None:  # there are rows behind it
+                    yield full
+                    full, number = None, number + 1
+                if filling is None:
+                    filling = _Filling(self.n_rows, part.cursor(k), self._take_buffer(part.X))
+                k += filling.add(part, k)
+                if filling.is_full:
+                    full, filling = filling.window(epoch, number, self._free), None
+        if filling is not None:
+            full = filling.window(epoch, number, self._free)
+        if full is None:
+            raise FileError(f"{self.data.source.name} holds no rows" + (" that are good" if self.data.skips else ""))
+        full.is_last = True
+        yield full
+
+    def _parts(self, epoch: int, begins: Cursor) -> Iterator[Part]:
+        """Good rows, in the order of the epoch."""
+        n_skipped = begins.n_skipped
+        for number, pieces in enumerate(self._rounds(epoch)):
+            if number < begins.round:
+                continue
+            taken, first = 0, begins.taken if number == begins.round else 0
+            seen: dict[int, int] = {}
+            for piece, block in side_by_side(self.data.source, pieces, self.data.skips):
+                offset = seen.get(piece, 0)
+                seen[piece] = offset + len(block)
+                if taken + len(block) > first:
+                    part = self._good(block, piece, offset, number, taken, n_skipped)
+                    if taken >= first:
+                        n_skipped = part.n_skipped[1]
+                    rest = part.from_row(first - taken)
+                    if rest is not None and rest.X.shape[0]:
+                        yield rest
+                taken += len(block)
+
+    def _rounds(self, epoch: int) -> list[np.ndarray]:
+        source = self.data.source
+        if not self.shuffle:
+            return [np.array([piece]) for piece in range(source.n_pieces)]
+        return rounds(source.n_pieces, source.at_once(self.data.reading_bytes), self.seed, epoch)
+
+    def _good(self, block: Block, piece: int, offset: int, number: int, taken: int, n_skipped: int) -> Part:
+        """Rows of a block that belong to this dataset and can be used."""
+        X, y = self.data.features.transform(block)
+        if self.dtype is not None and not hasattr(X, "indptr") and X.dtype.kind == "f":
+            with np.errstate(over="ignore"):  # what is too large is bad, as infinities are
+                X = X.astype(self.dtype, copy=False) if X.dtype.itemsize > np.dtype(self.dtype).itemsize else X
+        kept = self.data.members(piece, offset, len(block))
+        if kept is not None:
+            X, y = X[kept], None if y is None else y[kept]
+        X, y, good = usable(
+            X, y, self.labels, block, kept, self.data.skips, self.data.features.feature_names
+        )
+        n_bad = block.n_bad
+        if good is not None:
+            n_bad += (len(block) if kept is None else len(kept)) - len(good)
+            kept = good if kept is None else kept[good]
+        return Part(X, y, block, kept, number, taken, (n_skipped, n_skipped + n_bad))
+
+    def _take_buffer(self, X: Any) -> np.ndarray | None:
+        """Memory for a window like X; None for CSR, which is put together at the end."""
+        if hasattr(X, "indptr"):
+            return None
+        while not self.is_closed:
+            try:
+                memory = self._free.get(timeout=0.05)
+            except queue.Empty:
+                continue
+            return np.empty((self.n_rows, X.shape[1]), X.dtype) if memory is None else memory
+        raise Abandoned
+
+
+class _Filling:
+    """A window while it is being filled."""
+
+    def __init__(self, n_rows: int, begins: Cursor, memory: np.ndarray | None) -> None:
+        self.room, self.begins, self.memory = n_rows, begins, memory
+        self.n, self.n_skipped = 0, begins.n_skipped
+        self.X: list[Any] = []  # of CSR
+        self.y: list[np.ndarray] = []
+        self.origins: list[Origin] = []
+
+    @property
+    def is_full(self) -> bool:
+        return self.n == self.room
+
+    def add(self, part: Part, k: int) -> int:
+        """Take rows of a part from row k on; returns how many."""
+        n = min(self.room - self.n, part.X.shape[0] - k)
+        rows = part.X[k : k + n]
+        if self.memory is None:
+            self.X.append(rows)
+        else:
+            if not np.can_cast(rows.dtype, self.memory.dtype, "same_kind"):
+                raise bad_row(*part.block.place(part.kept, k), f"got {rows.dtype} after rows of {self.memory.dtype}")
+            self.memory[self.n : self.n + n] = rows
+        if part.y is not None:
+            self.y.append(np.array(part.y[k : k + n]))  # the block's memory may be used again
+        self.origins.append(part.origin(k, self.n))
+        self.n, self.n_skipped = self.n + n, part.n_skipped[1]
+        return n
+
+    def window(self, epoch: int, number: int, free: queue.SimpleQueue[np.ndarray | None]) -> Window:
+        y = np.concatenate(self.y) if self.y else None
+        if self.memory is None:
+            X, buffer = stacked(self.X), None
+        else:
+            X, buffer = self.memory[: self.n], (free, self.memory)
+        return Window(X, y, epoch, number, self.begins, self.n_skipped, False, self.origins, buffer)
+
+
+def stacked(parts: list[Any]) -> Any:
+    """CSR matrices on top of each other, their indices in the smallest type that holds them."""
+    from scipy.sparse import csr_array
+
+    n_stored = sum(int(part.indptr[-1]) for part in parts)
+    itype = np.int32 if max(n_stored, parts[0].shape[1]) < 2**31 else np.int64
+    starts = np.cumsum([0, *(int(part.indptr[-1]) for part in parts)])
+    indptr = np.concatenate([[0], *(part.indptr[1:] + start for part, start in zip(parts, starts, strict=False))])
+    data, indices = (np.concatenate([getattr(p, name)[: p.indptr[-1]] for p in parts]) for name in ("data", "indices"))
+    shape = sum(part.shape[0] for part in parts), parts[0].shape[1]
+    return csr_array((data, indices.astype(itype, copy=False), indptr.astype(itype, copy=False)), shape=shape)
