@@ -194,7 +194,7 @@ def _one_label_a_row(
         raise ValueError(f"the loss {loss.name} needs an output for each class, got 1 output; bce is for one output")
     n_classes = 2 if n_outputs == 1 else n_outputs
     known = None if classes is None else _check_classes(classes, n_classes)
-    if n_outputs == 1 and not loss.is_margin and _are_probabilities(array, known):
+    if n_outputs == 1 and not loss.is_margin and are_probabilities(array, known):
         known = np.arange(2) if known is None else known
         return Targets(Matrix.of(array[:, None], name), False, known, 1, True)
     if array.dtype.kind == "f" and (row := first_fraction(array)) is not None:
@@ -206,7 +206,7 @@ def _one_label_a_row(
 
 def _outputs_for(array: Array, loss: Loss, classes: Any, name: str) -> int:
     """How many outputs these labels need."""
-    if array.dtype.kind == "f" and loss.task == "binary" and not loss.is_margin and _are_probabilities(array, None):
+    if array.dtype.kind == "f" and loss.task == "binary" and not loss.is_margin and are_probabilities(array, None):
         return 1
     n_classes = len(unique_labels(array, name)[0]) if classes is None else len(np.unique(as_array(classes, "classes")))
     if n_classes < 2:
@@ -214,7 +214,7 @@ def _outputs_for(array: Array, loss: Loss, classes: Any, name: str) -> int:
     return 1 if loss.task == "binary" and n_classes == 2 else n_classes
 
 
-def _are_probabilities(array: Array, classes: Array | None) -> bool:
+def are_probabilities(array: Array, classes: Array | None) -> bool:
     """Whether 1-D floats are soft targets: within 0..1 and not all whole."""
     if array.dtype.kind != "f" or not (classes is None or is_range(classes)):
         return False
@@ -264,7 +264,7 @@ def combine_weights(sample_weight: Any, class_weight: Any, targets: Targets) -> 
     codes, classes = targets.codes, targets.classes_
     if codes is None or classes is None:
         raise ValueError("class_weight needs labels in y, not numbers, soft or multilabel targets: use sample_weight")
-    of_class = _class_weights(class_weight, codes, classes)
+    of_class = class_weights(class_weight, np.bincount(codes, minlength=len(classes)), classes)
     return of_class[codes] if weights is None else of_class[codes] * weights
 
 
@@ -276,10 +276,10 @@ def _of_usual_size(weights: NDArray[np.float64] | None) -> NDArray[np.float64] |
     return weights / largest
 
 
-def _class_weights(class_weight: Any, codes: NDArray[np.intp], classes: Array) -> NDArray[np.float64]:
+def class_weights(class_weight: Any, counts: NDArray[np.intp], classes: Array) -> NDArray[np.float64]:
+    """The weight of each class, which so many samples have."""
     if isinstance(class_weight, str) and class_weight == "balanced":
-        counts = np.bincount(codes, minlength=len(classes))
-        return len(codes) / (np.count_nonzero(counts) * np.maximum(counts, 1.0))
+        return float(counts.sum()) / (np.count_nonzero(counts) * np.maximum(counts, 1.0))
     if not isinstance(class_weight, dict):
         raise TypeError(f"class_weight must be None, 'balanced' or a dict, got {class_weight!r}")
     positions = {label: i for i, label in enumerate(classes.tolist())}

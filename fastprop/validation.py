@@ -155,8 +155,35 @@ def r2(y: np.ndarray, p: np.ndarray, weights: np.ndarray | None = None) -> float
     y, p = y.astype(np.float64), p.astype(np.float64)
     residual = np.average((y - p) ** 2, axis=0, weights=weights)
     total = np.average((y - np.average(y, axis=0, weights=weights)) ** 2, axis=0, weights=weights)
+    return _r2(residual, total)
+
+
+def _r2(residual: np.ndarray, total: np.ndarray) -> float:
     scores = np.where(total > 0, 1.0 - residual / np.where(total > 0, total, 1.0), np.where(residual > 0, 0.0, 1.0))
     return float(scores.mean())
+
+
+class RunningR2:
+    """`r2` of rows that come part by part. Chan, Golub and LeVeque 1983."""
+
+    def __init__(self, n_outputs: int) -> None:
+        self.n = 0
+        self.mean, self.total, self.residual = (np.zeros(n_outputs) for _ in range(3))
+
+    def add(self, y: np.ndarray, p: np.ndarray) -> None:
+        """Take account of targets and predictions, both of shape (n, n_outputs)."""
+        y = y.astype(np.float64)
+        n, mean = self.n + len(y), y.mean(axis=0)
+        step = mean - self.mean
+        self.total += ((y - mean) ** 2).sum(axis=0) + step**2 * (self.n * len(y) / n)
+        self.residual += ((y - p) ** 2).sum(axis=0)
+        self.mean += step * (len(y) / n)
+        self.n = n
+
+    @property
+    def value(self) -> float:
+        """The score of all rows so far."""
+        return _r2(self.residual, self.total)
 
 
 def accuracy(right: np.ndarray, weights: np.ndarray | None = None) -> float:

@@ -309,24 +309,21 @@ class Dataset:
         n_rows: int,
         epochs: Sequence[int] = (0,),
         begins: Cursor | None = None,
-        dtype: Any = None,
-        labels: Any = None,
-        shuffle: bool = False,
-        seed: int = 0,
+        **options: Any,
     ) -> WindowsAhead:
-        """The windows of some epochs, read by another thread; see `Windows` for the arguments."""
-        return WindowsAhead(Windows(self, n_rows, dtype, labels, shuffle, seed), epochs, begins)
+        """The windows of some epochs, read by another thread; `options` are those of `Windows`."""
+        return WindowsAhead(Windows(self, n_rows, **options), epochs, begins)
 
 
 class WindowsAhead(Ahead[Window]):
     """Windows that another thread fills, one or two ahead; `close` ends it."""
 
     def __init__(self, windows: Windows, epochs: Sequence[int], begins: Cursor | None) -> None:
-        self._windows = windows
+        self.windows = windows
         super().__init__(_chained(windows, epochs, begins), BUFFERS - 2)
 
     def close(self) -> None:
-        self._windows.close()
+        self.windows.close()
         super().close()
 
 

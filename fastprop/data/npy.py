@@ -6,6 +6,7 @@ A memory-mapped file that is truncated under a run kills the process (SIGBUS), a
 from __future__ import annotations
 
 import copy
+import math
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ import numpy as np
 
 from ..checks import DTYPE_CODES
 from ..errors import FileError
-from .source import Block, Source
+from .source import Block, Memory, Source
 
 BLOCK_BYTES = 1 << 19  # of a block: stays in L2 from the read to the copy into the window
 MIN_BLOCK_BYTES = 1 << 14  # reading a block takes 20 us besides
@@ -30,23 +31,23 @@ class Array(NamedTuple):
     offset: int
 
     @property
-    def row_shape(self) -> tuple[int, ...]:
-        return self.shape[1:]
-
-    @property
     def row_bytes(self) -> int:
-        return int(np.prod(self.row_shape, dtype=np.int64)) * self.dtype.itemsize
+        return math.prod(self.shape[1:]) * self.dtype.itemsize
 
-    def read(self, file: int, first: int, n: int) -> np.ndarray:
-        """Rows first..first + n of the open file, in memory of their own."""
-        if not self.by_columns or len(self.shape) == 1:
-            out = np.empty((n, *self.row_shape), self.dtype)
-            self._fill(file, out, self.offset + first * self.row_bytes)
-            return out
-        columns = np.empty((*self.row_shape[::-1], n), self.dtype)
-        for k, column in enumerate(columns):
-            self._fill(file, column, self.offset + (k * self.shape[0] + first) * self.dtype.itemsize)
-        return columns.T
+    def read(self, first: int, n: int, memory: np.ndarray | None = None) -> np.ndarray:
+        """Rows first..first + n; in `memory`, if it is given and they lie in the file as they do there."""
+        file = os.open(self.path, os.O_RDONLY)
+        try:
+            if not self.by_columns or len(self.shape) == 1:
+                out = np.empty((n, *self.shape[1:]), self.dtype) if memory is None else memory
+                self._fill(file, out, self.offset + first * self.row_bytes)
+                return out
+            columns = np.empty((self.shape[1], n), self.dtype)
+            for k, column in enumerate(columns):
+                self._fill(file, column, self.offset + (k * self.shape[0] + first) * self.dtype.itemsize)
+            return columns.T
+        finally:
+            os.close(file)
 
     def _fill(self, file: int, out: np.ndarray, at: int) -> None:
         """Read as many bytes as `out` has."""
@@ -106,6 +107,8 @@ class NpySource(Source):
         Of X in a block.
     """
 
+    reads_into_memory = True
+
     def __init__(
         self,
         X_path: str | os.PathLike[str],
@@ -145,15 +148,10 @@ class NpySource(Source):
         bare.reads_x = False
         return bare
 
-    def read(self, piece: int, skip_bad: bool = False) -> Iterator[Block]:
+    def read(self, piece: int, skip_bad: bool = False, memory: Memory | None = None) -> Iterator[Block]:
         first, n = piece * self.block_rows, self.rows_of(piece)
-        X = _read(self.X, first, n) if self.reads_x else np.empty((n, 0), self.X.dtype)
-        yield Block(X, None if self.y is None else _read(self.y, first, n), self.name, first)
-
-
-def _read(array: Array, first: int, n: int) -> np.ndarray:
-    file = os.open(array.path, os.O_RDONLY)
-    try:
-        return array.read(file, first, n)
-    finally:
-        os.close(file)
+        if self.reads_x:
+            X = self.X.read(first, n, None if memory is None else memory(n, self.X.dtype))
+        else:
+            X = np.empty((n, 0), self.X.dtype)
+        yield Block(X, None if self.y is None else self.y.read(first, n), self.name, first)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from .source import Block, Source
+from .source import Block, Memory, Source
 
 
 def rounds(n_pieces: int, at_once: int, seed: int, epoch: int) -> list[np.ndarray]:
@@ -51,9 +51,12 @@ def far_apart(n: int, rng: np.random.Generator) -> np.ndarray:
     return np.roll(reversed_bits[reversed_bits < n], int(rng.integers(n)))
 
 
-def side_by_side(source: Source, pieces: Sequence[int], skip_bad: bool) -> Iterator[tuple[int, Block]]:
+def side_by_side(
+    source: Source, pieces: Sequence[int], skip_bad: bool, memory: Memory | None = None
+) -> Iterator[tuple[int, Block]]:
     """The blocks of several pieces, always the next one of the piece that is furthest behind; with its number."""
-    readers = {piece: source.read(piece, skip_bad) for piece in pieces}
+    options = {"memory": memory} if source.reads_into_memory else {}
+    readers = {piece: source.read(piece, skip_bad, **options) for piece in pieces}
     totals = {piece: max(1, source.rows_of(piece) or 1) for piece in pieces}
     behind = [(0.0, place, piece, 0) for place, piece in enumerate(pieces)]
     try:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 import numpy as np
 
@@ -52,6 +52,9 @@ class Block:
         return self.file, int(self.row_numbers(rows)[i])
 
 
+Memory: TypeAlias = Callable[[int, np.dtype[Any]], "np.ndarray | None"]  #: room for n rows of a dtype, if there is
+
+
 class Source(ABC):
     """Rows on disk, or from an iterator.
 
@@ -70,6 +73,7 @@ class Source(ABC):
     """
 
     is_sequential: ClassVar[bool] = False
+    reads_into_memory: ClassVar[bool] = False  #: whether `read` takes `memory`, to put rows where they are wanted
     reads_once: bool = False  #: whether the rows are gone when they have been read
 
     name: str

@@ -40,11 +40,23 @@ class Cursor(NamedTuple):
 
 
 class Origin(NamedTuple):
-    """Rows of a window, from `start` on, are these rows of a file."""
+    """Rows of a window, from `start` on, are those of a block from `offset` on, among the ones that were kept.
+
+    The block itself is not kept: its memory would be.
+    """
 
     start: int
     file: str
-    numbers: np.ndarray
+    first: int
+    numbers: np.ndarray | None
+    kept: np.ndarray | None
+    offset: int
+
+    def number(self, row: int) -> int:
+        """Which row of the file row `row` of the window is."""
+        i = self.offset + row - self.start
+        i = i if self.kept is None else int(self.kept[i])
+        return self.first + i if self.numbers is None else int(self.numbers[i])
 
 
 @dataclass(eq=False)
@@ -83,7 +95,7 @@ class Window:
         """The file and the row in it that a row of the window comes from."""
         at = int(np.searchsorted([o.start for o in self.origins], row, side="right")) - 1
         found = self.origins[at]
-        return found.file, int(found.numbers[row - found.start])
+        return found.file, found.number(row)
 
     def release(self) -> None:
         """Its memory may be used again."""
@@ -124,7 +136,7 @@ class Part:
 
     def origin(self, k: int, start: int) -> Origin:
         """Where row `start` of a window comes from, which is row k of this part."""
-        return Origin(start, self.block.file, self.block.row_numbers(self.kept)[k:])
+        return Origin(start, self.block.file, self.block.first, self.block.numbers, self.kept, k)
 
     def from_row(self, first: int) -> Part | None:
         """Without rows of the block before `first`; None if none is left. They count as having been read."""
@@ -155,6 +167,10 @@ class Windows:
         Whether pieces are read in random order. Within a window rows stay as they come: drawing them is for those who
         train.
     seed : int
+    with_targets : bool
+        Whether to give y.
+    first_epoch : int
+        What the first epoch counts as in the order of pieces.
     """
 
     def __init__(
@@ -165,10 +181,14 @@ class Windows:
         labels: Any = None,
         shuffle: bool = False,
         seed: int = 0,
+        with_targets: bool = True,
+        first_epoch: int = 0,
     ) -> None:
         self.data, self.n_rows, self.dtype, self.labels = data, n_rows, dtype, labels
-        self.shuffle, self.seed = shuffle, seed
+        self.shuffle, self.seed, self.with_targets = shuffle, seed, with_targets
+        self.first_epoch = first_epoch
         self.is_closed = False
+        self._filling: _Filling | None = None
         self._free: queue.SimpleQueue[np.ndarray | None] = queue.SimpleQueue()
         for _ in range(BUFFERS):
             self._free.put(None)  # allocated when it is used
@@ -185,7 +205,7 @@ class Windows:
         FileError
             If there are no rows, or bad ones that are not left out.
         """
-        filling: _Filling | None = None
+        self._filling = None
         full: Window | None = None
         number = 0
         for part in self._parts(epoch, begins or Cursor()):
@@ -194,13 +214,13 @@ class Windows:
                 if full is not None:  # there are rows behind it
                     yield full
                     full, number = None, number + 1
-                if filling is None:
-                    filling = _Filling(self.n_rows, part.cursor(k), self._take_buffer(part.X))
-                k += filling.add(part, k)
-                if filling.is_full:
-                    full, filling = filling.window(epoch, number, self._free), None
-        if filling is not None:
-            full = filling.window(epoch, number, self._free)
+                if self._filling is None:
+                    self._filling = _Filling(self.n_rows, part.cursor(k), self._take_buffer(part.X))
+                k += self._filling.add(part, k)
+                if self._filling.is_full:
+                    full, self._filling = self._filling.window(epoch, number, self._free), None
+        if self._filling is not None:
+            full, self._filling = self._filling.window(epoch, number, self._free), None
         if full is None:
             raise FileError(f"{self.data.source.name} holds no rows" + (" that are good" if self.data.skips else ""))
         full.is_last = True
@@ -214,7 +234,7 @@ class Windows:
                 continue
             taken, first = 0, begins.taken if number == begins.round else 0
             seen: dict[int, int] = {}
-            for piece, block in side_by_side(self.data.source, pieces, self.data.skips):
+            for piece, block in side_by_side(self.data.source, pieces, self.data.skips, self._room):
                 offset = seen.get(piece, 0)
                 seen[piece] = offset + len(block)
                 if taken + len(block) > first:
@@ -230,11 +250,12 @@ class Windows:
         source = self.data.source
         if not self.shuffle:
             return [np.array([piece]) for piece in range(source.n_pieces)]
-        return rounds(source.n_pieces, source.at_once(self.data.reading_bytes), self.seed, epoch)
+        return rounds(source.n_pieces, source.at_once(self.data.reading_bytes), self.seed, self.first_epoch + epoch)
 
     def _good(self, block: Block, piece: int, offset: int, number: int, taken: int, n_skipped: int) -> Part:
         """Rows of a block that belong to this dataset and can be used."""
         X, y = self.data.features.transform(block)
+        y = y if self.with_targets else None
         if self.dtype is not None and not hasattr(X, "indptr") and X.dtype.kind == "f":
             with np.errstate(over="ignore"):  # what is too large is bad, as infinities are
                 X = X.astype(self.dtype, copy=False) if X.dtype.itemsize > np.dtype(self.dtype).itemsize else X
@@ -249,6 +270,13 @@ class Windows:
             n_bad += (len(block) if kept is None else len(kept)) - len(good)
             kept = good if kept is None else kept[good]
         return Part(X, y, block, kept, number, taken, (n_skipped, n_skipped + n_bad))
+
+    def _room(self, n: int, dtype: np.dtype[Any]) -> np.ndarray | None:
+        """Where the next n rows would lie in the window: to read them there saves a copy."""
+        filling = self._filling
+        if filling is None or filling.memory is None or filling.memory.dtype != dtype or n > filling.room - filling.n:
+            return None
+        return filling.memory[filling.n : filling.n + n]
 
     def _take_buffer(self, X: Any) -> np.ndarray | None:
         """Memory for a window like X; None for CSR, which is put together at the end."""
@@ -286,7 +314,9 @@ class _Filling:
         else:
             if not np.can_cast(rows.dtype, self.memory.dtype, "same_kind"):
                 raise bad_row(*part.block.place(part.kept, k), f"got {rows.dtype} after rows of {self.memory.dtype}")
-            self.memory[self.n : self.n + n] = rows
+            there = self.memory[self.n : self.n + n]
+            if rows.__array_interface__["data"] != there.__array_interface__["data"]:  # not read there
+                there[:] = rows
         if part.y is not None:
             self.y.append(np.array(part.y[k : k + n]))  # the block's memory may be used again
         self.origins.append(part.origin(k, self.n))
