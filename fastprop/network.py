@@ -24,7 +24,7 @@ from .progress import progress_for
 from .quick import Quick
 from .summary import summary_table
 from .targets import Targets, combine_weights, decode, prepare_targets, probabilities
-from .trainer import Settings, Trainer
+from .trainer import Settings, Trainer, lay_out
 from .undo import undone_on_error
 from .validation import Rows, check_finite_in, check_monitor, check_some_weight, score, split, validator
 
@@ -304,7 +304,8 @@ class Network:
                 # The weight of a sample cancels from an update of its own, and then from the loss of the epoch.
                 cancels = engine.is_online and self.divides_penalties
                 engine.bind(rows.matrix, rows.targets.matrix, None if cancels else rows.weights)
-                return Trainer(self, engine, rows, settings, validate, bar).run()
+                segments = lay_out(self, engine, rows, settings, self.epochs_done)
+                return Trainer(self, engine, segments, settings, validate, bar).run()
         finally:
             if settings.counts:  # a fit is over; calls of partial_fit follow each other
                 self._engines.leave()

@@ -24,8 +24,8 @@ class Silent:
     def epoch(self, epoch: int, logs: Mapping[str, float]) -> None:
         """`epoch` epochs (from 1) are done, with these results."""
 
-    def advance(self, fraction: float) -> None:
-        """This fraction of the running epoch is done."""
+    def advance(self, fraction: float, rows: int = 0) -> None:
+        """This fraction of the running epoch is done; `rows` were trained since the last call."""
 
     def close(self) -> None:
         """Leave the bar as it stands. May be called twice."""
@@ -68,7 +68,7 @@ class Progress(Silent):
         if time.monotonic() >= self.next_refresh:
             self._show(epoch)
 
-    def advance(self, fraction: float) -> None:
+    def advance(self, fraction: float, rows: int = 0) -> None:
         self._end_compiling()
         if time.monotonic() >= self.next_refresh:
             self._show(self.done + fraction)

@@ -10,7 +10,7 @@ import numpy as np
 from .engine import Engine, samples_of_chunk
 from .kernels import records
 from .schedules import Rate, tabulate
-from .segments import Segment, Segments
+from .segments import Place, Segment, Segments
 
 
 class Samples(Segments):
@@ -35,18 +35,19 @@ class Samples(Segments):
         """Four times as many as of batches, which take 72 bytes each: laying out a segment takes a millisecond."""
         return 4 * super().updates_of_table
 
-    def _segment(self, epochs: range, first: int, n_updates: int, cursors: list[int], rate: Rate) -> Segment:
+    def _segment(self, epochs: range, place: Place, rate: Rate) -> tuple[Segment, int]:
+        first, count, cursor = place.first, place.base, 0
+        n_updates = min(self.most_updates, self.updates_of_epoch - first)
         if self.shuffles:
-            rows = self._shuffled_rows(epochs, n_updates, cursors)
+            rows, cursor = self._shuffled_rows(epochs, n_updates, place.cursor)
         else:
             rows = np.tile(np.arange(first, first + n_updates), len(epochs))
         weights = None if self.weights is None else self.weights[rows]
         if weights is not None and not weights.all():  # a sample without weight is skipped
             rows, weights = rows[weights > 0], weights[weights > 0]
-        count = self.engine.parameters.count
         rates = tabulate(rate, count, len(rows))
         n_each = len(rows) // len(epochs)  # several epochs are whole ones: they have as many samples with a weight
-        ends = self._ends(n_each, len(epochs), count)
+        ends = self._ends(n_each, len(epochs), place)
         chunks = np.zeros(len(ends), records.CHUNK)
         chunks["first"][1:] = ends[:-1]
         chunks["position"], chunks["n_rows"] = chunks["first"], ends - chunks["first"]
@@ -55,16 +56,22 @@ class Samples(Segments):
         if weights is not None and len(ends) and not self.counts_rows:
             sums = np.add.reduceat(weights, chunks["first"])
         epoch_of = np.asarray(epochs)[(ends - 1) // max(n_each, 1)]
-        closes = epochs if first + n_updates == self.updates_of_epoch else range(0)
-        return Segment(chunks, epoch_of, sums.astype(np.float64), self._in_data(rows), closes, rates)
+        segment = Segment(chunks, epoch_of, sums.astype(np.float64), self._in_data(rows), range(0), rates)
+        return self._rest(segment, epochs, place), cursor
 
-    def _ends(self, n_each: int, n_epochs: int, count: int) -> np.ndarray:
-        """Where chunks end, in samples: after `limit` of an epoch, with it, and around updates that are looked at."""
+    def _ends(self, n_each: int, n_epochs: int, place: Place) -> np.ndarray:
+        """Where chunks end, in samples: after `limit` of an epoch, with it, and around updates that are looked at.
+
+        And at `place`: callbacks may have been others when it was reached.
+        """
         parts = np.minimum(np.arange(self.limit, n_each + self.limit, self.limit), n_each)
         ends = (n_each * np.arange(n_epochs)[:, None] + parts).ravel()
         for every in self.every:
-            looks = np.arange(every - count % every, n_each * n_epochs + 1, every)
+            looks = np.arange(every - place.base % every, n_each * n_epochs + 1, every)
             ends = np.union1d(ends, np.concatenate([looks, looks - 1]))
+        done = place.count - place.base
+        if 0 < done < n_each * n_epochs:
+            ends = np.union1d(ends, [done])
         return ends[ends > 0]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,28 @@ SEGMENT_UPDATES = 1 << 15
 # 1 MB of row numbers, of which three segments may be alive. With eight times as many, 28-64-64-1 took 29 MB for an
 # epoch of 2 GB instead of 4, and was 0.5 % faster.
 SEGMENT_ROWS = 1 << 17
+
+
+@dataclass(frozen=True)
+class Place:
+    """How far an epoch is done, so that its segments can be laid out again from there.
+
+    Attributes
+    ----------
+    first : int
+        Of the segment under way: the update of the epoch with which it begins, counting those without weight.
+    base : int
+        `parameters.count` when that segment was laid out.
+    count : int
+        `parameters.count` now.
+    cursor : anything that goes through JSON
+        What else laying out that segment needs: here, how far the permutation is used up.
+    """
+
+    first: int
+    base: int
+    count: int
+    cursor: Any = None
 
 
 @dataclass
@@ -42,6 +64,12 @@ class Segment:
         The epochs that end with this segment.
     rates : ndarray of float64, or None
         Per sample: the learning rate of each row's update.
+    epoch, first, base, cursor
+        Where it was laid out: the epoch, and what a `Place` in it needs.
+    count : int
+        `parameters.count` before the first of its chunks.
+    span : (float, float)
+        Which part of an epoch it covers, from 0 to 1.
     """
 
     chunks: np.ndarray
@@ -50,6 +78,12 @@ class Segment:
     rows: np.ndarray | None
     closes: range
     rates: np.ndarray | None = None
+    epoch: int = 0
+    first: int = 0
+    base: int = 0
+    cursor: Any = None
+    count: int = 0
+    span: tuple[float, float] = (0.0, 1.0)
 
     @functools.cached_property
     def _counts(self) -> np.ndarray:
@@ -72,10 +106,35 @@ class Segment:
         return int(np.searchsorted(self._counts, count, side="right"))
 
     def share(self, last: int) -> float:
-        """Which part of the epoch of chunk last - 1 is done after it, as far as it lies in this segment."""
+        """Which part of the epoch of chunk last - 1 is done after it."""
         epoch = self.epochs[last - 1]
         start, stop = np.searchsorted(self.epochs, [epoch, epoch + 1])
-        return float((last - start) / (stop - start))
+        begin, end = self.span
+        return begin + (end - begin) * float((last - start) / (stop - start))
+
+    def place(self, done: int) -> tuple[int, Place]:
+        """The epoch under way after the first `done` chunks, of whole updates, and how far it is.
+
+        The last epoch is under way until the segments after this one are taken.
+        """
+        epoch = int(self.epochs[done]) if done < len(self.epochs) else max(self.epoch, self.closes.stop - 1)
+        if epoch == self.epoch:
+            return epoch, Place(self.first, self.base, self._count_after(done), self.cursor)
+        at = int(np.searchsorted(self.epochs, epoch))
+        return epoch, Place(0, self._count_after(at), self._count_after(done))
+
+    def _count_after(self, done: int) -> int:
+        return int(self._counts[done - 1]) if done else self.count
+
+    def after(self, count: int) -> Segment:
+        """What is left of it once `parameters.count` is `count`: whole chunks."""
+        done = int(np.searchsorted(self._counts, count, side="right"))
+        if not done:
+            return self
+        begin, end = self.span
+        span = begin + (end - begin) * done / len(self.chunks), end
+        parts = {name: getattr(self, name)[done:] for name in ("chunks", "epochs", "weights")}
+        return replace(self, **parts, span=span, count=count)
 
 
 class Segments:
@@ -132,23 +191,41 @@ class Segments:
         """Epochs that fit into a segment."""
         return max(1, min(self.updates_of_table // self.updates_of_epoch, SEGMENT_ROWS // self.n_rows))
 
-    def of(self, epochs: range, rate: Rate) -> Iterator[Segment]:
-        """The segments of these epochs; the learning rate is asked when a segment is."""
-        cursors = [0] * len(epochs)
-        for first in range(0, self.updates_of_epoch, self.most_updates):
-            n = min(self.most_updates, self.updates_of_epoch - first)
-            yield self._segment(epochs, first, n, cursors, rate)
+    def of(self, epochs: range, rate: Rate, start: Place | None = None) -> Iterator[Segment]:
+        """The segments of these epochs, from `start` in the first; the learning rate is asked when a segment is.
 
-    def _segment(self, epochs: range, first: int, n_updates: int, cursors: list[int], rate: Rate) -> Segment:
-        """Updates first..first + n_updates of each of `epochs`."""
+        Whoever takes them runs each before the next. A place in the middle of an epoch of several segments is one of
+        that epoch only: it is laid out alone.
+        """
+        count = self.engine.parameters.count
+        place = start or Place(0, count, count)
+        if place.first:
+            epochs = epochs[:1]
+        while place.first < self.updates_of_epoch:
+            segment, cursor = self._segment(epochs, place, rate)
+            yield segment
+            count = self.engine.parameters.count
+            place = Place(place.first + self.most_updates, count, count, cursor)
+
+    def logs(self, epoch: int) -> dict[str, float]:
+        """What an epoch has to tell besides its losses, for the history, once it is over."""
+        return {}
+
+    def _segment(self, epochs: range, place: Place, rate: Rate) -> tuple[Segment, int]:
+        """What is left at `place` of the updates that are laid out together, of each of `epochs`; the next cursor.
+
+        Several epochs are whole ones.
+        """
+        first, count = place.first, place.base
+        n_updates = min(self.most_updates, self.updates_of_epoch - first)
         starts = (first + np.arange(n_updates)) * self.update_rows
         n_rows = np.minimum(self.update_rows, self.n_rows - starts)
         total = int(n_rows.sum())
-        rows, firsts, sizes = None, starts, n_rows
+        rows, firsts, sizes, cursor = None, starts, n_rows, 0
         if len(epochs) > 1:
             firsts, sizes = np.concatenate([starts] * len(epochs)), np.concatenate([n_rows] * len(epochs))
         if self.shuffles:
-            rows = self._shuffled_rows(epochs, total, cursors)
+            rows, cursor = self._shuffled_rows(epochs, total, place.cursor)
             firsts = firsts + np.repeat(np.arange(len(epochs)) * total - first * self.update_rows, n_updates)
         epoch_of = np.repeat(np.arange(epochs.start, epochs.stop), n_updates)
         sums = sizes.astype(np.float64)
@@ -156,20 +233,27 @@ class Segments:
             sums = self._weight_sums(firsts, sizes, rows)
             kept = sums > 0  # an update whose weights are all zero is skipped
             firsts, sizes, sums, epoch_of = firsts[kept], sizes[kept], sums[kept], epoch_of[kept]
-        count = self.engine.parameters.count
         updates = np.zeros(len(firsts), records.CHUNK)
         updates["first"] = firsts
         updates["count"] = np.arange(count + 1, count + 1 + len(updates))
         updates["lr"] = tabulate(rate, count, len(updates))
         updates["inverse_weight"] = 1.0 / sums
-        closes = epochs if first + n_updates == self.updates_of_epoch else range(0)
         chunks = chunks_of(updates, sizes, self.limit)
         if self.counts_rows:
             sums = sizes.astype(np.float64)
         if len(chunks) > len(updates):
             parts = np.maximum(1, -(-sizes // self.limit))
             epoch_of, sums = np.repeat(epoch_of, parts), np.repeat(sums, parts)
-        return Segment(chunks, epoch_of, sums, self._in_data(rows), closes)
+        return self._rest(Segment(chunks, epoch_of, sums, self._in_data(rows), range(0)), epochs, place), cursor
+
+    def _rest(self, segment: Segment, epochs: range, place: Place) -> Segment:
+        """A segment laid out at `place`, and what is left of it there."""
+        end = min(self.updates_of_epoch, place.first + self.most_updates)
+        segment.closes = epochs if end == self.updates_of_epoch else range(0)
+        segment.epoch, segment.first, segment.cursor = epochs.start, place.first, place.cursor
+        segment.base = segment.count = place.base
+        segment.span = place.first / self.updates_of_epoch, end / self.updates_of_epoch
+        return segment.after(place.count) if place.count > place.base else segment
 
     def _in_data(self, rows: np.ndarray | None) -> np.ndarray | None:
         """Row numbers of the data for numbers of our rows; None means all in order."""
@@ -177,13 +261,13 @@ class Segments:
             return self.numbers
         return rows if self.numbers is None else self.numbers[rows]
 
-    def _shuffled_rows(self, epochs: range, total: int, cursors: list[int]) -> np.ndarray:
-        """The next `total` rows of each epoch's permutation."""
-        rows = np.empty(len(epochs) * total, np.int64)
+    def _shuffled_rows(self, epochs: range, total: int, cursor: int | None) -> tuple[np.ndarray, int]:
+        """The next `total` rows of each epoch's permutation, and the cursor behind them."""
+        rows, end = np.empty(len(epochs) * total, np.int64), 0
         for i, epoch in enumerate(epochs):
             keys = epoch_keys(self.seed, self.first_epoch + epoch)
-            cursors[i] = shuffle_rows(rows[i * total : (i + 1) * total], self.n_rows, keys, cursors[i])
-        return rows
+            end = shuffle_rows(rows[i * total : (i + 1) * total], self.n_rows, keys, cursor or 0)
+        return rows, end
 
     def _weight_sums(self, firsts: np.ndarray, sizes: np.ndarray, rows: np.ndarray | None) -> np.ndarray:
         """The sum of the sample weights of each update."""

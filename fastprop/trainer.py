@@ -55,6 +55,24 @@ def steps_between(callback: Any) -> int:
     return int(getattr(callback, "every", 1))
 
 
+def lay_out(net: Network, engine: Engine, rows: Rows, settings: Settings, first_epoch: int) -> Segments:
+    """The tables of a fit on rows in memory."""
+    callbacks = [c for c in settings.callbacks if hasattr(c, "on_step")]
+    return tables(
+        engine,
+        map(steps_between, callbacks),
+        rows.n_used,
+        rows.weights_used,
+        rows.numbers,
+        settings.batch_size,
+        settings.accumulate,
+        settings.shuffle,
+        settings.seed,
+        first_epoch,
+        net.divides_penalties,
+    )
+
+
 @dataclass
 class Mark:
     """Where training can go back to: the state before an epoch, and the segment that begins there."""
@@ -73,7 +91,8 @@ class Trainer:
         Built; its parameters are changed in place.
     engine : Engine
         In mode "train", bound to the data.
-    rows : validation.Rows
+    segments : segments.Segments
+        Lays out the tables of this fit.
     settings : Settings
     validate : callable, optional
         Gives the validation results as a dict of "val_..." after an epoch.
@@ -84,7 +103,7 @@ class Trainer:
         self,
         net: Network,
         engine: Engine,
-        rows: Rows,
+        segments: Segments,
         settings: Settings,
         validate: Any,
         progress: Any,
@@ -93,7 +112,7 @@ class Trainer:
         self.validate, self.progress = validate, progress
         self.step_callbacks = [c for c in settings.callbacks if hasattr(c, "on_step")]
         self.epoch_callbacks = [c for c in settings.callbacks if hasattr(c, "on_epoch_end")]
-        self.segments = self._lay_out(rows)
+        self.segments = segments
         self.history: dict[str, list[float]] = {"loss": [], "lr": [], "time": []}
         n_threads = 1 if engine.is_online else settings.n_threads
         if n_threads not in engine.choosers:
@@ -106,23 +125,6 @@ class Trainer:
         self.booked = engine.done  # chunks of the segment whose losses are in `sums`
         self.stopped = self.is_careful = False
         self.started = time.perf_counter()
-
-    def _lay_out(self, rows: Rows) -> Segments:
-        """The tables of this fit."""
-        settings = self.settings
-        return tables(
-            self.engine,
-            map(steps_between, self.step_callbacks),
-            rows.n_used,
-            rows.weights_used,
-            rows.numbers,
-            settings.batch_size,
-            settings.accumulate,
-            settings.shuffle,
-            settings.seed,
-            self.net.epochs_done,
-            self.net.divides_penalties,
-        )
 
     # ---- epochs ---------------------------------------------------------------------------------------------------
 
@@ -168,6 +170,8 @@ class Trainer:
             return self.segments.most_epochs
         if not all(hasattr(c, "horizon") for c in self.epoch_callbacks):
             return 1
+        if self.segments.most_epochs == 1:
+            return 1
         horizon = min(int(c.horizon) for c in self.epoch_callbacks)
         seconds_an_epoch = self.seconds_a_chunk * self.segments.updates_of_epoch
         ahead = int(AHEAD_SECONDS / seconds_an_epoch) if seconds_an_epoch else 1
@@ -202,7 +206,7 @@ class Trainer:
                 if self._ran_ahead(segment):
                     return
                 self._fail(self.engine.status, self.engine.done)
-            self._after_slice(last)
+            self._after_slice(done, last)
             done = last
         if done and self.settings.counts and not np.isfinite(self.engine.parameters.rows[0]).all():
             # The last update is followed by no loss to tell.
@@ -255,8 +259,13 @@ class Trainer:
         first, last = self.booked, self.engine.done
         if first >= last:
             return
+        is_last = self.segment.chunks["is_last"][first:last].astype(bool)
+        if not is_last[-1]:  # the rest of an update counts with it: training may go on before its beginning
+            last = first + int(np.flatnonzero(is_last)[-1]) + 1 if is_last.any() else first
+            if first == last:
+                return
+            is_last = is_last[: last - first]
         segment, part = self.segment, self.segment.chunks[first:last]
-        is_last = part["is_last"].astype(bool)
         weights, epochs = segment.weights[first:last], segment.epochs[first:last]
         touched, epochs = slice(int(epochs[0]), int(epochs[-1]) + 1), epochs - epochs[0]
         sums, counts = self.sums[touched].copy(), part["count"][is_last]
@@ -264,7 +273,7 @@ class Trainer:
         np.add.at(sums[:, 1], epochs[is_last], weights[is_last])
         np.add.at(sums[:, 2], epochs, part["penalty"] * weights)
         self.rates[segment.epochs[first:last]] = part["lr"]  # the last one stays
-        count = int(counts[-1]) if len(counts) else self.engine.parameters.count
+        count = int(counts[-1])
         n_closed = self.n_closed
         if last < len(segment.epochs):
             n_closed = int(segment.epochs[last])
@@ -274,11 +283,11 @@ class Trainer:
         self.sums[touched] = sums
         self.engine.parameters.count, self.n_closed, self.booked = count, n_closed, last
 
-    def _after_slice(self, last: int) -> None:
+    def _after_slice(self, first: int, last: int) -> None:
         chunk = self.segment.chunks[last - 1]
         if chunk["is_last"]:
             self._call_step_callbacks(chunk)
-        self.progress.advance(self.segment.share(last))
+        self.progress.advance(self.segment.share(last), int(self.segment.chunks["n_rows"][first:last].sum()))
 
     def _call_step_callbacks(self, chunk: Any) -> None:
         step = int(chunk["count"]) - 1
@@ -299,11 +308,10 @@ class Trainer:
             "time": history["time"][epoch],
             "penalty": self.penalties[epoch],
         }
-        if self.validate is not None:
-            results = self._validated(epoch)
-            for name, value in results.items():
-                history.setdefault(name, [math.nan] * epoch).append(value)
-            logs.update(results)
+        results = self.segments.logs(epoch) | self._validated(epoch)
+        for name, value in results.items():
+            history.setdefault(name, [math.nan] * epoch).append(value)
+        logs.update(results)
         rate: Any = self.net.optimizer.lr
         if watches(rate):
             rate.after_epoch(logs.get("val_loss", logs["loss"]))
@@ -347,8 +355,9 @@ class Trainer:
             del values[epoch:]
 
     def _validated(self, epoch: int) -> dict[str, float]:
-        """The validation results; a loss that is not finite is divergence."""
-        assert self.validate is not None
+        """The validation results, if there are any; a loss that is not finite is divergence."""
+        if self.validate is None:
+            return {}
         try:
             return dict(self.validate())
         except DivergenceError:
