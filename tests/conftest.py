@@ -21,6 +21,16 @@ settings.load_profile("fastprop")
 compiled_elsewhere = []  # kernels that scripts of `run_script` compiled
 
 
+def pytest_addoption(parser):
+    parser.addoption("--long", action="store_true", help="kill runs 200 times, and fuzz readers with thousands of files")
+
+
+@pytest.fixture(scope="session")
+def long(request):
+    """Whether tests of kills and of damaged files shall take their time."""
+    return request.config.getoption("--long")
+
+
 def pytest_configure(config):
     """Kernels are timed only if asked for (`make bench`), and called once otherwise.
 
