@@ -13,7 +13,7 @@ if not (_Path(__file__).parent / "kernels").is_dir():  # in the repository the k
     __path__.append(str(_Path(__file__).parent.parent))
 
 from . import initializers as init
-from . import losses, schedules
+from . import data, losses, schedules
 from .callbacks import EarlyStopping
 from .errors import DivergenceError, FileError
 from .layers import BatchNorm, Dense, Dropout, LayerNorm, Residual, activation
@@ -47,6 +47,7 @@ __all__ = [
     "SGDClassifier",
     "SGDRegressor",
     "activation",
+    "data",
     "init",
     "load",
     "loss",

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from . import files, models
+from . import files, models, streams
 from .arguments import check_bool, check_number, check_positive_int
 from .callbacks import check_callbacks, resolve_early_stopping
 from .checks import AnyMatrix, check_matrix
+from .data.dataset import Dataset
 from .engines import Engines, batch_rows, job_of
 from .layers import Layer, check_layers
 from .losses import Loss, resolve_loss
@@ -22,6 +24,7 @@ from .passes import loss_and_gradients, loss_and_outputs, raw_outputs
 from .plan import Plan
 from .progress import progress_for
 from .quick import Quick
+from .stream_training import dataset_validator, fit_dataset, refuse_beside
 from .summary import summary_table
 from .targets import Targets, combine_weights, decode, prepare_targets, probabilities
 from .trainer import Settings, Trainer, lay_out
@@ -162,7 +165,7 @@ class Network:
     def fit(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         epochs: int = 10,
         batch_size: int | None = 128,
         shuffle: bool = True,
@@ -182,7 +185,8 @@ class Network:
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Any real dtype and strides, memory-mapped, CSR or a data frame; never copied whole.
+            Any real dtype and strides, memory-mapped, CSR or a data frame; never copied whole. Or a `fp.data.Dataset`,
+            which brings its own y and need not fit in memory.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Labels of any type for losses of classes, else numbers.
         epochs : int, default 10
@@ -195,7 +199,7 @@ class Network:
         class_weight : "balanced" or dict of label to weight, optional
             Multiplies `sample_weight`.
         X_val, y_val : array-like, optional
-            Evaluated after each epoch.
+            Evaluated after each epoch. A `Dataset` brings its own y_val.
         validation_fraction : float in [0, 1), default 0
             Part of X kept for validation instead, drawn by the seed; of each class alike for labels.
         early_stopping : int or fp.EarlyStopping, optional
@@ -213,6 +217,8 @@ class Network:
         -------
         dict of str to list of float
             One number an epoch: loss (penalties included), lr, time (seconds since the start), val_loss and metrics.
+            Of a `Dataset` that is read while training also waited (seconds that training waited for it) and, where bad
+            rows are skipped, skipped (rows).
 
         Raises
         ------
@@ -234,17 +240,31 @@ class Network:
             callbacks=check_callbacks(callbacks),
         )
         bar = progress_for(progress, settings.epochs)
-        with undone_on_error(self):
-            matrix, targets = self._check_data(X, y)
-            self._adopt(matrix, targets)
-            weights = combine_weights(sample_weight, class_weight, targets)
-            train, held_out = split(self, Rows(matrix, targets, weights), X_val, y_val, validation_fraction)
-            check_some_weight(train.weights_used)
-            check_monitor(settings.early_stopping, self.loss, held_out is not None)
-            try:
-                return self._train(train, settings, validator(self, held_out), bar)
-            finally:
-                bar.close()
+        held_out = X_val, y_val, validation_fraction
+        try:
+            with undone_on_error(self):
+                if isinstance(X, Dataset):
+                    refuse_beside(X, y=y, sample_weight=sample_weight)
+                    return fit_dataset(self, X, settings, class_weight, held_out, bar)
+                return self._fit(X, y, settings, (sample_weight, class_weight), held_out, bar)
+        finally:
+            bar.close()
+
+    def _fit(
+        self, X: Any, y: Any, settings: Settings, weights: tuple[Any, Any], held_out: tuple[Any, Any, Any], bar: Any
+    ) -> dict[str, list[float]]:
+        """Fit to data in memory."""
+        matrix, targets = self._check_data(X, y)
+        self._adopt(matrix, targets)
+        rows, rest = Rows(matrix, targets, combine_weights(*weights, targets)), None
+        if isinstance(held_out[0], Dataset):
+            validate: Any = dataset_validator(self, *held_out)
+        else:
+            rows, rest = split(self, rows, *held_out)
+            validate = validator(self, rest)
+        check_some_weight(rows.weights_used)
+        check_monitor(settings.early_stopping, self.loss, validate is not None)
+        return self._train(rows, settings, validate, bar)
 
     def partial_fit(
         self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None, batch_size: int | None = None
@@ -287,25 +307,31 @@ class Network:
             settings = Settings(1, size, shuffle=False, seed=self.seed, counts=False)
             return self._train(Rows(matrix, targets, weights), settings, None, progress_for(False, 1))["loss"][0]
 
-    def _train(self, rows: Rows, settings: Settings, validate: Any, bar: Any) -> dict[str, list[float]]:
-        """Run a trainer on checked data."""
+    def _train(
+        self, rows: Rows, settings: Settings, validate: Any, bar: Any, stream: Any = None
+    ) -> dict[str, list[float]]:
+        """Run a trainer on checked data: on `rows`, or on those of a `StreamFit` that look like them."""
         plan = self._built()
         self._parameters = models.fitting(plan, self._parameters, self.optimizer.rule())
-        batch = batch_rows(plan, rows.n_used, settings.batch_size)
+        n_rows = rows.n_used if stream is None else stream.window_rows
+        batch = batch_rows(plan, n_rows, settings.batch_size)
         if plan.has_batch_norm and batch == 1:
-            what = "batch_size must be at least 2" if rows.n_used > 1 else "there must be at least 2 samples"
+            what = "batch_size must be at least 2" if n_rows > 1 else "there must be at least 2 samples"
             raise ValueError(f"{what} with BatchNorm: one sample has no variance")
-        accumulates = settings.accumulate > 1 and batch < rows.n_used
+        accumulates = settings.accumulate > 1 and batch < n_rows
         bar.compiling("kernels")
         n_workers = candidates(settings.n_threads)[-1]
         job = job_of(self, "train", rows.matrix, rows.targets)
         try:
             with self._engines.lend(job, batch, n_workers, accumulates) as engine:
+                if stream is not None:
+                    with contextlib.closing(stream.segments(engine)) as segments:
+                        return Trainer(self, engine, segments, settings, validate, bar).run()
                 # The weight of a sample cancels from an update of its own, and then from the loss of the epoch.
                 cancels = engine.is_online and self.divides_penalties
                 engine.bind(rows.matrix, rows.targets.matrix, None if cancels else rows.weights)
-                segments = lay_out(self, engine, rows, settings, self.epochs_done)
-                return Trainer(self, engine, segments, settings, validate, bar).run()
+                tables = lay_out(self, engine, rows, settings, self.epochs_done)
+                return Trainer(self, engine, tables, settings, validate, bar).run()
         finally:
             if settings.counts:  # a fit is over; calls of partial_fit follow each other
                 self._engines.leave()
@@ -329,27 +355,39 @@ class Network:
 
     # ---- using ----------------------------------------------------------------------------------------------------
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Any, out: str | os.PathLike[str] | None = None) -> np.ndarray | None:
         """Labels for losses of classes, else numbers in the shape of y.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or fp.data.Dataset
+        out : path-like, optional
+            Of a `Dataset`: a file .npy, .csv or .parquet to write to, row after row, instead of returning an array.
 
         Returns
         -------
-        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        ndarray of shape (n_samples,) or (n_samples, n_outputs), or None
         """
+        if isinstance(X, Dataset):
+            return streams.predict(self, X, out)
+        if out is not None:
+            raise ValueError("out is for datasets: predictions of rows in memory are returned")
         return decode(self._raw(X), self.loss, self.classes_, self._one_dimensional)
 
-    def predict_proba(self, X: Any) -> np.ndarray:
+    def predict_proba(self, X: Any, out: str | os.PathLike[str] | None = None) -> np.ndarray | None:
         """Probabilities of the classes, shape (n_samples, n_classes); of each yes for several outputs of bce.
+
+        X and `out` as for `predict`.
 
         Raises
         ------
         ValueError
             If the loss gives none.
         """
+        if isinstance(X, Dataset):
+            return streams.predict(self, X, out, proba=True)
+        if out is not None:
+            raise ValueError("out is for datasets: predictions of rows in memory are returned")
         return probabilities(self._raw(X), self.loss)
 
     def _raw(self, X: Any) -> np.ndarray:
@@ -360,8 +398,14 @@ class Network:
         self._built()
         return raw_outputs(self, self._check_x(X))
 
-    def evaluate(self, X: Any, y: Any) -> dict[str, float]:
+    def evaluate(self, X: Any, y: Any = None) -> dict[str, float]:
         """The loss (without penalties), and accuracy for labels or R2 for numbers.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or fp.data.Dataset
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            A `Dataset` brings its own.
 
         Returns
         -------
@@ -369,6 +413,9 @@ class Network:
             "loss", and "accuracy" (several outputs of bce: all of a row's answers right) or "r2" (mean over outputs).
         """
         self._built()
+        if isinstance(X, Dataset):
+            refuse_beside(X, y=y)
+            return streams.evaluate(self, X)
         matrix, targets = self._check_data(X, y)
         return self._evaluate(matrix, targets)
 

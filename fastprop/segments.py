@@ -155,7 +155,14 @@ class Segments:
         Epochs before this fit: each has a permutation of its own.
     counts_rows : bool, default False
         Whether an update weighs in its epoch's loss by its rows, whatever their weights.
+
+    Attributes
+    ----------
+    window : int
+        Which window of a stream the rows are: each has a permutation of its own.
     """
+
+    window = 0
 
     def __init__(
         self,
@@ -265,7 +272,7 @@ class Segments:
         """The next `total` rows of each epoch's permutation, and the cursor behind them."""
         rows, end = np.empty(len(epochs) * total, np.int64), 0
         for i, epoch in enumerate(epochs):
-            keys = epoch_keys(self.seed, self.first_epoch + epoch)
+            keys = epoch_keys(self.seed, self.first_epoch + epoch, self.window)
             end = shuffle_rows(rows[i * total : (i + 1) * total], self.n_rows, keys, cursor or 0)
         return rows, end
 
@@ -288,9 +295,10 @@ def shuffle_rows(out: np.ndarray, n: int, keys: np.ndarray, cursor: int) -> int:
     return int(shuffle(out.ctypes.data, out.size, n, keys.ctypes.data, cursor))
 
 
-def epoch_keys(seed: int, epoch: int) -> np.ndarray:
-    """Six odd numbers that determine the permutation of an epoch."""
-    generator = np.random.Generator(np.random.Philox(key=np.array([seed % 2**64, 2**63 + epoch], np.uint64)))
+def epoch_keys(seed: int, epoch: int, window: int = 0) -> np.ndarray:
+    """Six odd numbers that determine the permutation of an epoch, or of a window of one."""
+    key, counter = np.array([seed % 2**64, 2**63 + epoch], np.uint64), np.array([0, 0, 0, window], np.uint64)
+    generator = np.random.Generator(np.random.Philox(counter=counter, key=key))
     keys: np.ndarray = odd_keys(generator, 1)[0]
     return keys
 

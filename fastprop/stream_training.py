@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .arguments import check_fraction
 from .data.dataset import Dataset, WindowsAhead
 from .data.windows import Cursor, Window
 from .engine import Engine
@@ -19,7 +20,7 @@ from .labels import positions
 from .models import n_outputs
 from .targets import class_weights
 from .trainer import steps_between
-from .validation import Rows, validator
+from .validation import Rows, check_finite_in, check_monitor, validator
 
 if TYPE_CHECKING:
     from .network import Network
@@ -214,21 +215,48 @@ class StreamFit:
         )  # fmt: skip
 
 
-def validation_of(
-    net: Network, data: Dataset, X_val: Any, y_val: Any, fraction: float
-) -> tuple[Dataset, Callable[[], dict[str, float]] | None]:
-    """The rows to train on, and what evaluates the others: in memory if they fit, else window by window."""
+def fit_dataset(
+    net: Network, data: Dataset, settings: Settings, class_weight: Any, held_out: tuple[Any, Any, float], bar: Any
+) -> dict[str, list[float]]:
+    """`Network.fit` of a dataset: in memory, if a quarter of the memory limit holds it, else window by window."""
+    loaded = data.load()
+    if loaded is not None:
+        X, y, n_skipped = loaded
+        history = net._fit(X, y, settings, (None, class_weight), held_out, bar)
+        if data.skips:
+            history["skipped"] = [float(n_skipped)] * len(history["loss"])
+        return history
+    X_val, y_val, fraction = held_out
+    if fraction:
+        data, part = data.split(check_fraction("validation_fraction", fraction), net.seed)
+        if X_val is not None:
+            raise ValueError(f"give either X_val and y_val or validation_fraction, got both (fraction {fraction})")
+        X_val = part
+    fit = StreamFit(net, data, settings, class_weight)
+    validate = dataset_validator(net, X_val, y_val)
+    check_monitor(settings.early_stopping, net.loss, validate is not None)
+    return net._train(fit.rows, settings, validate, bar, fit)
+
+
+def dataset_validator(
+    net: Network, X_val: Any, y_val: Any, fraction: float = 0.0
+) -> Callable[[], dict[str, float]] | None:
+    """What evaluates held-out rows: in memory if they fit, else window by window. None if there are none."""
+    if X_val is None and y_val is None:
+        return None
     if isinstance(X_val, Dataset):
-        held: Any = X_val
-    elif X_val is not None or y_val is not None:
-        matrix, targets = net._check_data(X_val, y_val, names=("X_val", "y_val"))
-        return data, validator(net, Rows(matrix, targets, None))
-    elif fraction:
-        data, held = data.split(fraction, net.seed)
-    else:
-        return data, None
-    loaded = held.load()
-    if loaded is None:
-        return data, lambda: {f"val_{name}": value for name, value in evaluate(net, held).items()}
-    matrix, targets = net._check_data(loaded[0], loaded[1], names=("X_val", "y_val"))
-    return data, validator(net, Rows(matrix, targets, None))
+        refuse_beside(X_val, y_val=y_val, validation_fraction=fraction or None)
+        loaded = X_val.load()
+        if loaded is None:
+            return lambda: {f"val_{name}": value for name, value in evaluate(net, X_val).items()}
+        X_val, y_val, _ = loaded
+    matrix, targets = net._check_data(X_val, y_val, names=("X_val", "y_val"))
+    check_finite_in(matrix, net.dtype, "X_val")
+    return validator(net, Rows(matrix, targets, None))
+
+
+def refuse_beside(data: Dataset, **arguments: Any) -> None:
+    """Refuse what a dataset brings itself, or cannot have."""
+    for name, value in arguments.items():
+        if value is not None:
+            raise ValueError(f"{name} must be None beside the dataset {data.source.name!r}")

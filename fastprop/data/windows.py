@@ -256,9 +256,8 @@ class Windows:
         """Rows of a block that belong to this dataset and can be used."""
         X, y = self.data.features.transform(block)
         y = y if self.with_targets else None
-        if self.dtype is not None and not hasattr(X, "indptr") and X.dtype.kind == "f":
-            with np.errstate(over="ignore"):  # what is too large is bad, as infinities are
-                X = X.astype(self.dtype, copy=False) if X.dtype.itemsize > np.dtype(self.dtype).itemsize else X
+        if self.dtype is not None:
+            X, y = narrowed(X, self.dtype), y if y is None or self.labels is not None else narrowed(y, self.dtype)
         kept = self.data.members(piece, offset, len(block))
         if kept is not None:
             X, y = X[kept], None if y is None else y[kept]
@@ -343,3 +342,14 @@ def stacked(parts: list[Any]) -> Any:
     data, indices = (np.concatenate([getattr(p, name)[: p.indptr[-1]] for p in parts]) for name in ("data", "indices"))
     shape = sum(part.shape[0] for part in parts), parts[0].shape[1]
     return csr_array((data, indices.astype(itype, copy=False), indptr.astype(itype, copy=False)), shape=shape)
+
+
+def narrowed(values: Any, dtype: Any) -> Any:
+    """Floats that are larger than `dtype` as it; what is too large for it becomes infinite, and so is bad."""
+    floats = values.data if hasattr(values, "indptr") else values
+    if floats.dtype.kind != "f" or floats.dtype.itemsize <= np.dtype(dtype).itemsize:
+        return values
+    with np.errstate(over="ignore"):
+        if floats is not values:
+            return type(values)((floats.astype(dtype), values.indices, values.indptr), shape=values.shape)
+        return values.astype(dtype)
