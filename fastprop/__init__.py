@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 if not (_Path(__file__).parent / "kernels").is_dir():  # in the repository the kernels lie beside the package
     __path__.append(str(_Path(__file__).parent.parent))
 
-from . import initializers as init
 from . import data, losses, schedules
+from . import initializers as init
 from .callbacks import EarlyStopping
 from .errors import DivergenceError, FileError
 from .layers import BatchNorm, Dense, Dropout, LayerNorm, Residual, activation

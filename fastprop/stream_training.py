@@ -12,12 +12,12 @@ from .arguments import check_fraction
 from .data.dataset import Dataset, WindowsAhead
 from .data.windows import Cursor, Window
 from .engine import Engine
+from .labels import positions
+from .models import n_outputs
 from .samples import tables
 from .schedules import Rate
 from .segments import Place, Segment
 from .streams import StreamTargets, evaluate, matrix_of
-from .labels import positions
-from .models import n_outputs
 from .targets import class_weights
 from .trainer import steps_between
 from .validation import Rows, check_finite_in, check_monitor, validator
@@ -132,9 +132,7 @@ class StreamSegments:
         targets = self.targets.of(window.y)
         weights = None if self.of_class is None else self.of_class[window.y.reshape(window.n_rows)]
         cancels = self.engine.is_online and self.counts_rows
-        self.engine.bind(
-            matrix_of(window, self.data.feature_names), targets.matrix, None if cancels else weights
-        )
+        self.engine.bind(matrix_of(window, self.data.feature_names), targets.matrix, None if cancels else weights)
         settings = self.settings
         inner = tables(
             self.engine,

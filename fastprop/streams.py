@@ -11,8 +11,8 @@ from .checks import AnyMatrix, Matrix, SparseMatrix, dtype_code
 from .data.dataset import Dataset
 from .data.usable import Labels, finite_rows
 from .data.windows import WINDOW_SHARE, Window
-from .passes import loss_and_outputs, raw_outputs
 from .labels import unique_labels
+from .passes import loss_and_outputs, raw_outputs
 from .targets import Targets, are_probabilities, decode, is_multilabel, prepare_targets, probabilities
 from .validation import RunningR2, score
 
@@ -107,7 +107,10 @@ def evaluate(net: Network, data: Dataset) -> dict[str, float]:
             else:
                 right += score(raw, found, net.loss)["accuracy"] * window.n_rows
             window.release()
-    return {"loss": loss_sum / total, **({"r2": r2.value} if net.loss.task == "regression" else {"accuracy": right / total})}
+    return {
+        "loss": loss_sum / total,
+        **({"r2": r2.value} if net.loss.task == "regression" else {"accuracy": right / total}),
+    }
 
 
 def predict(net: Network, data: Dataset, out: Any = None, proba: bool = False) -> np.ndarray | None:

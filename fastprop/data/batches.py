@@ -46,7 +46,9 @@ class BatchSource(Source):
         """The first block, which stays to be read."""
         if self.reads_once:
             assert isinstance(self._batches, Iterator)
-            if not self._first and not self._is_spent:
+            if self._is_spent:
+                raise self._at_its_end()
+            if not self._first:
                 self._first = list(itertools.islice(self._batches, 1))
             batches: Iterable[Any] = self._first
         else:
@@ -69,13 +71,17 @@ class BatchSource(Source):
         if not self.reads_once:
             return self._batches
         if self._is_spent:
-            raise FileError(
-                f"{NAME}: the iterator was read once and is at its end; give from_batches a function that makes a new "
-                f"one, such as a generator function, to read the data again"
-            )
+            raise self._at_its_end()
         self._is_spent = True
         first, self._first = self._first, []
         return itertools.chain(first, self._batches)
+
+    @staticmethod
+    def _at_its_end() -> FileError:
+        return FileError(
+            f"{NAME}: the iterator was read once and is at its end; give from_batches a function that makes a new "
+            f"one, such as a generator function, to read the data again"
+        )
 
 
 def _block(batch: Any, number: int, row: int) -> Block:

@@ -18,7 +18,7 @@ from ..errors import FileError
 from .source import Block, Memory, Source
 
 BLOCK_BYTES = 1 << 19  # of a block: stays in L2 from the read to the copy into the window
-MIN_BLOCK_BYTES = 1 << 14  # reading a block takes 20 us besides
+MIN_BLOCK_BYTES = 1 << 12  # with small memory limits, for many blocks in a window; reading one takes 60 us besides
 
 
 class Array(NamedTuple):

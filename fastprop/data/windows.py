@@ -261,9 +261,7 @@ class Windows:
         kept = self.data.members(piece, offset, len(block))
         if kept is not None:
             X, y = X[kept], None if y is None else y[kept]
-        X, y, good = usable(
-            X, y, self.labels, block, kept, self.data.skips, self.data.features.feature_names
-        )
+        X, y, good = usable(X, y, self.labels, block, kept, self.data.skips, self.data.features.feature_names)
         n_bad = block.n_bad
         if good is not None:
             n_bad += (len(block) if kept is None else len(kept)) - len(good)

@@ -1,0 +1,307 @@
+"""Training, evaluating and predicting on datasets: what data in memory would give."""
+
+from __future__ import annotations
+
+import gc
+import threading
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+import fastprop as fp
+from fastprop import data
+
+N = 5_003
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((N, 6)).astype("f4")
+TARGET = (X @ RNG.standard_normal(6) + X[:, 0] * X[:, 1]).astype("f4")
+LABELS = np.array(["no", "yes"])[(TARGET > 0).astype(int)]
+THREE = np.digitize(TARGET, [-1, 1])
+
+
+def saved(folder, X=X, y=TARGET, memory_limit="64kB", **options):
+    """The dataset of .npy files, in windows of some 300 rows."""
+    np.save(folder / "X.npy", X)
+    np.save(folder / "y.npy", y)
+    return data.from_npy(folder / "X.npy", folder / "y.npy", memory_limit, **options)
+
+
+def regressor(**options):
+    return fp.Network([fp.Dense(9, activation="tanh"), fp.Dense(1)], loss="mse", seed=3, **options)
+
+
+def classifier(n=3, **options):
+    loss = "bce" if n == 1 else "cross_entropy"
+    return fp.Network([fp.Dense(9, activation="relu"), fp.Dense(n)], loss=loss, seed=3, **options)
+
+
+def assert_same_weights(a, b):
+    for name, array in a.state_dict().items():
+        np.testing.assert_array_equal(array, b.state_dict()[name], err_msg=name)
+
+
+KINDS = {
+    "batch": (regressor, TARGET, {}),
+    "samples": (regressor, TARGET, {"batch_size": 1}),
+    "accumulate": (regressor, TARGET, {"accumulate": 3, "batch_size": 17}),
+    "labels": (classifier, THREE, {}),
+    "text": (lambda: classifier(1), LABELS, {}),
+    "class weights": (classifier, THREE, {"class_weight": {0: 2.0, 2: 0.5}}),
+    "balanced": (classifier, THREE, {"class_weight": "balanced"}),
+    "no weight": (classifier, THREE, {"class_weight": {1: 0.0}, "batch_size": 1}),
+    "soft": (lambda: classifier(2), np.column_stack([LABELS == "no", LABELS == "yes"]).astype("f4"), {}),
+    "probabilities": (lambda: classifier(1), 1 / (1 + np.exp(-TARGET)), {}),
+    "one cycle": (lambda: regressor(optimizer=fp.Adam(lr=fp.schedules.OneCycle(0.01, 300))), TARGET, {}),
+    "l2": (lambda: regressor(l2=0.1, clip_norm=1.0), TARGET, {}),
+    "float64": (lambda: regressor(dtype="float64"), TARGET.astype("f8"), {}),
+    "dropout": (
+        lambda: fp.Network([fp.Dense(9, activation="relu"), fp.Dropout(0.3), fp.BatchNorm(), fp.Dense(1)], seed=1),
+        TARGET,
+        {},
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_shuffling_the_bits_are_those_of_data_in_memory(tmp_path, kind):
+    make, y, options = KINDS[kind]
+    options = {"epochs": 2, "batch_size": 32, "shuffle": False, "progress": False} | options
+    streamed, whole = make(), make()
+    history = streamed.fit(saved(tmp_path, y=y), **options)
+    expected = whole.fit(X, y, **options)
+    assert_same_weights(streamed, whole)
+    np.testing.assert_allclose(history["loss"], expected["loss"], rtol=1e-12)
+    assert history["lr"] == expected["lr"]
+    assert len(history["waited"]) == 2
+    if whole.classes_ is not None:
+        np.testing.assert_array_equal(streamed.classes_, whole.classes_)
+
+
+def test_the_bits_depend_on_neither_threads_nor_luck(tmp_path):
+    dataset = saved(tmp_path)
+    nets = [regressor() for _ in range(3)]
+    for net, n_threads in zip(nets, (1, 2, None), strict=True):
+        net.fit(dataset, epochs=2, batch_size=64, n_threads=n_threads)
+    assert_same_weights(nets[0], nets[1])
+    assert_same_weights(nets[0], nets[2])
+
+
+def test_epochs_and_fits_differ_in_order(tmp_path):
+    dataset = saved(tmp_path)
+    once, twice, two = regressor(), regressor(), regressor()
+    once.fit(dataset, epochs=1)
+    twice.fit(dataset, epochs=1)
+    twice.fit(dataset, epochs=1)
+    two.fit(dataset, epochs=2)
+    assert_same_weights(twice, two)
+    assert twice.history_["loss"] != once.history_["loss"]
+
+
+def test_csr_batches(tmp_path):
+    S = sparse.random_array((2_000, 40), density=0.1, format="csr", rng=np.random.default_rng(1), dtype="f4")
+    y = np.asarray(S.sum(axis=1)).ravel()
+    batches = [(S[i : i + 90], y[i : i + 90]) for i in range(0, 2_000, 90)]
+    streamed, whole = regressor(), regressor()
+    streamed.fit(data.from_batches(lambda: iter(batches), memory_limit="64kB"), epochs=2, batch_size=16, shuffle=False)
+    whole.fit(S, y, epochs=2, batch_size=16, shuffle=False)
+    assert_same_weights(streamed, whole)
+
+
+def test_data_that_fit_are_trained_in_memory(tmp_path):
+    dataset = saved(tmp_path, memory_limit="100MB")
+    streamed, whole = regressor(), regressor()
+    history = streamed.fit(dataset, epochs=2, validation_fraction=0.2)
+    whole.fit(X, TARGET, epochs=2, validation_fraction=0.2)
+    assert_same_weights(streamed, whole)
+    assert "waited" not in history
+
+
+# ---- the hard case ------------------------------------------------------------------------------------------------
+
+
+def test_rows_sorted_by_label(tmp_path):
+    """Blocks from all over the file make each window an even sample: the test loss is that of full shuffling."""
+    rng = np.random.default_rng(5)
+    many = rng.standard_normal((60_000, 6)).astype("f4")
+    y = (np.sin(2 * many[:, 0]) + many[:, 1] * many[:, 2] + 0.3 * rng.standard_normal(60_000) > 0).astype(int)
+    test, y_test = many[50_000:], y[50_000:]
+    many, y = many[:50_000], y[:50_000]
+    order = np.argsort(y, kind="stable")
+    dataset = saved(tmp_path, many[order], y[order], memory_limit="1MB")
+    losses = []
+    for train in ((dataset,), (many, y)):
+        net = fp.Network([fp.Dense(32, activation="relu"), fp.Dense(2)], loss="cross_entropy", seed=0)
+        net.fit(*train, epochs=1, batch_size=64)
+        losses.append(net.evaluate(test, y_test)["loss"])
+    assert dataset.window_rows(64) < len(y) / 8
+    assert losses[0] < 1.02 * losses[1]
+
+
+# ---- using --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["batch", "labels", "text", "soft", "probabilities"])
+def test_evaluate_and_predict_window_by_window(tmp_path, kind):
+    make, y, _ = KINDS[kind]
+    dataset, net = saved(tmp_path, y=y), make()
+    net.fit(X, y, epochs=2)
+    for name, value in net.evaluate(X, y).items():
+        assert net.evaluate(dataset)[name] == pytest.approx(value, rel=1e-6)
+    np.testing.assert_array_equal(net.predict(dataset), net.predict(X))
+    if net.loss.task != "regression":
+        np.testing.assert_array_equal(net.predict_proba(dataset), net.predict_proba(X))
+
+
+def test_several_outputs(tmp_path):
+    y = np.column_stack([TARGET, TARGET**2])
+    net = fp.Network([fp.Dense(9, activation="tanh"), fp.Dense(2)])
+    dataset = saved(tmp_path, y=y)
+    net.fit(dataset, epochs=2)
+    np.testing.assert_array_equal(net.predict(dataset), net.predict(X))
+    assert net.evaluate(dataset)["r2"] == pytest.approx(net.evaluate(X, y)["r2"], rel=1e-9)
+
+
+def test_validation(tmp_path):
+    dataset = saved(tmp_path)
+    train, held = dataset.split(0.2, seed=3)
+    by_hand, by_fraction, in_memory = regressor(), regressor(), regressor()
+    histories = [
+        by_hand.fit(train, epochs=3, X_val=held, early_stopping=2),
+        by_fraction.fit(dataset, epochs=3, validation_fraction=0.2, early_stopping=2),
+        in_memory.fit(train, epochs=3, X_val=X[:100], y_val=TARGET[:100]),
+    ]
+    assert histories[0]["val_loss"] == histories[1]["val_loss"]
+    assert_same_weights(by_hand, by_fraction)
+    assert histories[2]["val_loss"][-1] == pytest.approx(in_memory.evaluate(X[:100], TARGET[:100])["loss"])
+
+
+def test_validation_rows_that_do_not_fit(tmp_path):
+    dataset, net = saved(tmp_path), regressor()
+    history = net.fit(X, TARGET, epochs=2, X_val=dataset)
+    assert history["val_loss"][-1] == pytest.approx(net.evaluate(X, TARGET)["loss"], rel=1e-6)
+
+
+# ---- errors -------------------------------------------------------------------------------------------------------
+
+
+def test_a_bad_row_leaves_the_weights_of_the_last_step(tmp_path):
+    bad = X.copy()
+    bad[3_000, 2] = np.nan
+    net, expected = regressor(), regressor()
+    with pytest.raises(fp.FileError, match=r"X\.npy, row 3000, column 2: X must be finite, got nan"):
+        net.fit(saved(tmp_path, bad), epochs=1, shuffle=False, batch_size=32)
+    n_rows = saved(tmp_path, bad).window_rows(32)
+    n_done = 3_000 // n_rows * n_rows - (n_rows if 3_000 % n_rows == 0 else 0)
+    expected.fit(X[:n_done], TARGET[:n_done], epochs=1, shuffle=False, batch_size=32)
+    assert net._parameters.count in (n_done // 32, n_done // 32 - n_rows // 32)
+    if net._parameters.count == n_done // 32:
+        assert_same_weights(net, expected)
+    net.fit(saved(tmp_path), epochs=1)  # and the network can be used
+
+
+def test_bad_rows_are_counted(tmp_path):
+    bad = X.copy()
+    bad[::100, 3] = np.inf
+    good = np.delete(np.arange(N), np.arange(0, N, 100))
+    net, expected = regressor(), regressor()
+    options = {"epochs": 2, "shuffle": False, "batch_size": 32}
+    history = net.fit(saved(tmp_path, bad, on_bad_rows="skip"), **options)
+    assert history["skipped"] == [51, 51]
+    expected.fit(X[good], TARGET[good], **options)
+    assert_same_weights(net, expected)
+    in_memory = saved(tmp_path, bad, on_bad_rows="skip", memory_limit="1GB")
+    assert regressor().fit(in_memory, epochs=2)["skipped"] == [51, 51]
+
+
+def test_a_label_never_seen(tmp_path):
+    net = classifier()
+    net.fit(X, THREE, epochs=1)
+    y = THREE.copy()
+    y[4_000] = 9
+    with pytest.raises(fp.FileError, match="row 4000: the label 9 was never seen before"):
+        net.fit(saved(tmp_path, y=y), epochs=1)
+    assert net.fit(saved(tmp_path, y=y, on_bad_rows="skip"), epochs=1)["skipped"] == [1]
+
+
+def test_too_many_labels(tmp_path):
+    y = THREE.copy()
+    y[-1] = 9
+    with pytest.raises(fp.FileError, match="row 5002: the label 9 was never seen"):
+        classifier().fit(saved(tmp_path, y=y), epochs=1, shuffle=False)
+    with pytest.raises(ValueError, match=r"4 distinct labels .* for 5 classes"):
+        classifier(5).fit(saved(tmp_path, y=np.where(y == 9, 9, y)), epochs=1)
+
+
+def test_a_file_that_shrinks(tmp_path):
+    dataset, net = saved(tmp_path), regressor()
+    with open(tmp_path / "X.npy", "r+b") as file:
+        file.truncate(60_000)
+    with pytest.raises(fp.FileError, match=r"X\.npy shrank while it was read: it ends at byte 60000"):
+        net.fit(dataset, epochs=1, shuffle=False)
+    (tmp_path / "X.npy").unlink()
+    with pytest.raises(FileNotFoundError, match=r"X\.npy"):
+        net.fit(dataset, epochs=1)
+
+
+def test_an_iterator_is_read_once():
+    batches = ((X[i : i + 100], TARGET[i : i + 100]) for i in range(0, N, 100))
+    dataset, net = data.from_batches(batches, memory_limit="64kB"), regressor()
+    with pytest.raises(ValueError, match="epochs must be 1, got 2: an iterator can be read once"):
+        net.fit(dataset, epochs=2)
+    net.fit(dataset, epochs=1)
+    with pytest.raises(fp.FileError, match="was read once and is at its end"):
+        net.fit(dataset, epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": None}, "batch_size must be given: a full batch"),
+        ({"batch_size": 10_000}, "an update of 10000 rows does not fit"),
+        ({"y": TARGET}, "y must be None beside the dataset"),
+        ({"sample_weight": TARGET}, "sample_weight must be None beside the dataset"),
+        ({"class_weight": "balanced"}, "class_weight needs labels"),
+        ({"validation_fraction": 0.1, "X_val": X, "y_val": TARGET}, "give either X_val and y_val or"),
+        ({"early_stopping": 3}, "monitor 'val_loss' is not measured"),
+        ({"epochs": 0}, "epochs must be"),
+    ],
+)
+def test_arguments_that_do_not_fit(tmp_path, options, message):
+    net = regressor()
+    with pytest.raises(ValueError, match=message):
+        net.fit(saved(tmp_path), **{"epochs": 1, "batch_size": 32} | options)
+    assert not net.is_built
+
+
+def test_a_dataset_without_targets_or_of_other_width(tmp_path):
+    dataset = saved(tmp_path)
+    net = regressor()
+    with pytest.raises(ValueError, match=r"X\.npy has no target"):
+        net.fit(data.from_npy(tmp_path / "X.npy", memory_limit="64kB"), epochs=1)
+    net.build(5)
+    with pytest.raises(ValueError, match="6 features, expected 5"):
+        net.fit(dataset, epochs=1)
+
+
+def test_divergence_goes_back_to_the_last_good_epoch(tmp_path):
+    net, expected = (regressor(optimizer=fp.SGD(lr=lambda t: 0.01 if t < 157 else 1e30)) for _ in range(2))
+    expected.fit(saved(tmp_path), epochs=1, batch_size=32)
+    with pytest.raises(fp.DivergenceError, match="epoch 1"):
+        net.fit(saved(tmp_path), epochs=3, batch_size=32)
+    assert_same_weights(net, expected)
+
+
+def test_no_thread_is_left_behind(tmp_path):
+    class Stop:
+        def on_step(self, net, step, logs):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        regressor().fit(saved(tmp_path), epochs=5, callbacks=Stop())
+    regressor().fit(saved(tmp_path), epochs=2)
+    net = regressor()
+    net.fit(X, TARGET, epochs=1)
+    net.predict(saved(tmp_path))
+    gc.collect()
+    assert not [t for t in threading.enumerate() if t.name == "fastprop-reader"]
