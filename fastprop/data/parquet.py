@@ -1,0 +1,269 @@
+"""Parquet files: the pieces are their row groups, each decoded page by page."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from ..errors import FileError
+from .arrow_types import cast, common_type, constant, is_string, kind_of, usable_kind
+from .paths import Paths, check_size, find_files, title, wanted
+from .source import Block, Source
+
+ENDINGS = (".parquet", ".parq", ".pq")
+BLOCK = 4 << 20  # bytes of a decoded block: 28 columns of float32 at 1.2 million rows/s, of 1 MB 1.06
+BUFFER = 1 << 16  # bytes read of a column at a time: without it a whole column chunk is held, 186 MB instead of 66
+PAGE = 5 << 19  # what an open column holds: writers make pages of 1 MB, kept compressed, decompressed and as values
+NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"
+
+
+@dataclass(frozen=True)
+class Group:
+    """A row group: number `index` of file number `file`, rows from `first` on."""
+
+    file: int
+    index: int
+    first: int
+    n_rows: int
+
+
+@dataclass(frozen=True)
+class ParquetFile:
+    """What is kept of a file.
+
+    Attributes
+    ----------
+    path : str
+    n_bytes : int
+    footer : pyarrow.parquet.FileMetaData
+        Read once: that of many row groups takes longer than a group.
+    types : dict of str to pyarrow.DataType
+        As the columns are stored.
+    keys : dict of str to str or None
+        What the names of its folders say.
+    """
+
+    path: str
+    n_bytes: int
+    footer: Any
+    types: dict[str, Any]
+    keys: dict[str, str | None]
+
+    def groups(self, number: int) -> Iterator[Group]:
+        """The row groups that are not empty."""
+        first = 0
+        for index in range(self.footer.num_row_groups):
+            n_rows = self.footer.row_group(index).num_rows
+            if n_rows > 0:
+                yield Group(number, index, first, n_rows)
+                first += n_rows
+
+    def chunks(self, index: int, names: Collection[str]) -> dict[str, Any]:
+        """What the footer says of columns of a row group; `names` are neither nested nor missing."""
+        group = self.footer.row_group(index)
+        chunks = (group.column(place) for place in range(group.num_columns))
+        return {chunk.path_in_schema: chunk for chunk in chunks if chunk.path_in_schema in names}
+
+
+def open_parquet(path: str) -> ParquetFile:
+    """Read a footer; FileError if there is none."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with open(path, "rb") as file:  # its OSError names the path; those of pyarrow below are damage
+        n_bytes = os.fstat(file.fileno()).st_size
+    try:
+        with pa.OSFile(path) as handle:
+            footer = pq.read_metadata(handle)
+        schema = footer.schema.to_arrow_schema()
+        n_rows = sum(footer.row_group(index).num_rows for index in range(footer.num_row_groups))
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise FileError(f"{path} is damaged, or not a Parquet file: {one_line(error)}") from None
+    if n_rows != footer.num_rows:
+        raise FileError(f"{path} is damaged: its row groups have {n_rows} rows, its footer says {footer.num_rows}")
+    twice = [name for index, name in enumerate(schema.names) if name in schema.names[:index]]
+    if twice:
+        raise FileError(f"{path}: two columns are named {twice[0]!r}")
+    return ParquetFile(path, n_bytes, footer, dict(zip(schema.names, schema.types, strict=True)), folder_keys(path))
+
+
+def folder_keys(path: str) -> dict[str, str | None]:
+    """The columns that folders named `key=value` give; None is a missing value."""
+    parts = [part.partition("=") for part in Path(path).parts[:-1] if "=" in part]
+    return {unquote(key): None if value == NO_PARTITION else unquote(value) for key, _, value in parts}
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error in at most 200 characters."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= 200 else f"{text[:197]}..."
+
+
+def check_columns(files: Sequence[ParquetFile], names: Sequence[str], others: bool) -> None:
+    """FileError unless the columns `names` are in all files, as numbers in all or text in all.
+
+    Parameters
+    ----------
+    files : sequence of ParquetFile
+    names : sequence of str
+        Columns of the first file.
+    others : bool
+        Whether files may have other columns too.
+    """
+    first = files[0]
+    stored = [name for name in names if name in first.types]
+    kinds = {name: usable_kind(first.path, name, first.types[name]) for name in stored}
+    for file in files[1:]:
+        for name in names:
+            if name not in (file.types if name in first.types else file.keys):
+                raise FileError(f"{file.path} has no column {name!r}, which {first.path} has")
+        more = [name for name in file.types if name not in first.types]
+        if more and not others:
+            raise FileError(f"{file.path} has a column {more[0]!r}, which {first.path} has not")
+        for name, kind in kinds.items():
+            if usable_kind(file.path, name, file.types[name]) != kind:
+                types = f"{file.types[name]}, but {first.types[name]} in {first.path}"
+                raise FileError(f"{file.path}, column {name!r} holds {types}: it must be numbers in all files, or text")
+
+
+def type_of_key(values: Collection[str | None]) -> Any:
+    """float64 if all values are numbers, else text as a dictionary."""
+    import pyarrow as pa
+
+    try:
+        _ = [float(value) for value in values if value is not None]
+    except ValueError:
+        return pa.dictionary(pa.int32(), pa.string())
+    return pa.float64()
+
+
+class ParquetSource(Source):
+    """Rows of Parquet files, in pieces of a row group.
+
+    Numbers come as integers or floats as they are stored (booleans as uint8, decimals as float64), text as strings or,
+    where it is stored so, as a dictionary. Columns whose type differs between files come as float64 or as strings.
+    Missing values are null. Folders named `key=value` add a column `key`.
+
+    Parameters
+    ----------
+    paths : path, str with a pattern, or an iterable of them
+        Files; folders are searched for .parquet, .parq and .pq.
+    columns : collection of str, optional
+        Columns to read; default all. Others are not decoded.
+    ignore : collection of str, default=()
+        Columns to leave out.
+
+    Raises
+    ------
+    FileError
+        If a file is not Parquet or is damaged, a column is neither numbers nor text, or files have different columns.
+    OSError
+        If a file is missing or cannot be read.
+    """
+
+    def __init__(self, paths: Paths, columns: Collection[str] | None = None, ignore: Collection[str] = ()) -> None:
+        import pyarrow as pa
+
+        self._files = [open_parquet(path) for path in find_files(paths, ENDINGS)]
+        self._pieces = [group for number, file in enumerate(self._files) for group in file.groups(number)]
+        self.name = title([file.path for file in self._files])
+        self.n_samples: int | None = sum(group.n_rows for group in self._pieces)
+        first = self._files[0]
+        names = wanted(first.path, list(first.types | first.keys), columns, ignore)
+        check_columns(self._files, names, others=columns is not None or bool(ignore))
+        self._stored = [name for name in names if name in first.types]
+        self._schema = pa.schema([(name, self._type_of(name)) for name in names])
+        self.columns = {name: kind_of(self._schema.field(name).type) for name in names}
+
+    def _type_of(self, name: str) -> Any:
+        """The type in which a column comes."""
+        first = self._files[0]
+        if name not in first.types:
+            return type_of_key({file.keys[name] for file in self._files})
+        groups = self._pieces[:1]
+        chunks = [self._files[group.file].chunks(group.index, [name])[name] for group in groups]
+        coded = any("DICTIONARY" in encoding for chunk in chunks for encoding in chunk.encodings)
+        return common_type({file.types[name] for file in self._files}, coded)
+
+    @property
+    def n_pieces(self) -> int:
+        return len(self._pieces)
+
+    def rows_of(self, piece: int) -> int:
+        return self._pieces[piece].n_rows
+
+    def at_once(self, n_bytes: int) -> int:
+        return max(1, n_bytes // max(map(self._held, self._pieces), default=1))
+
+    def _held(self, group: Group) -> int:
+        """Bytes that reading a row group holds: pages of each column, and a block before and after it is cast."""
+        pages = sum(min(PAGE, 2 * n_bytes + BUFFER) for n_bytes in self._chunk_bytes(group))
+        return pages + 2 * min(BLOCK, group.n_rows * self._row_bytes(group))
+
+    def _chunk_bytes(self, group: Group) -> list[int]:
+        """Bytes of each stored column of a row group, not compressed."""
+        chunks = self._files[group.file].chunks(group.index, self._stored)
+        return [chunks[name].total_uncompressed_size for name in self._stored]
+
+    def _row_bytes(self, group: Group) -> int:
+        """Bytes of a decoded row."""
+        n_bytes = 8 * (len(self.columns) - len(self._stored))
+        for name, chunk in zip(self._stored, self._chunk_bytes(group), strict=True):
+            type_ = self._schema.field(name).type
+            n_bytes += 8 + chunk // group.n_rows if is_string(type_) else type_.bit_width // 8
+        return n_bytes
+
+    def read(self, piece: int, skip_bad: bool = False) -> Iterator[Block]:
+        import pyarrow as pa
+
+        group = self._pieces[piece]
+        file = self._files[group.file]
+        check_size(file.path, file.n_bytes)
+        done = 0
+        try:
+            for batch in self._batches(file, group):
+                yield Block(batch, None, file.path, group.first + done)
+                done += batch.num_rows
+            if done != group.n_rows:
+                raise pa.ArrowInvalid(f"it ends there, and must have {group.n_rows}")
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            check_size(file.path, file.n_bytes)
+            if not skip_bad:
+                rows = f"rows {group.first} to {group.first + group.n_rows - 1}"
+                what = f"damaged, {done} rows could be read: {one_line(error)}"
+                raise FileError(f"{file.path}, row group {group.index} ({rows}): {what}") from None
+            if done < group.n_rows:
+                yield Block(self._empty(), None, file.path, group.first + done, n_bad=group.n_rows - done)
+
+    def _batches(self, file: ParquetFile, group: Group) -> Iterator[Any]:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        coded = [name for name in self._stored if pa.types.is_dictionary(self._schema.field(name).type)]
+        options = {"pre_buffer": False, "buffer_size": BUFFER, "page_checksum_verification": True}
+        n_rows = min(group.n_rows, max(1, BLOCK // max(1, self._row_bytes(group))))
+        with pa.OSFile(file.path) as handle:
+            reader = pq.ParquetFile(handle, metadata=file.footer, read_dictionary=coded, **options)
+            for batch in reader.iter_batches(n_rows, [group.index], self._stored, use_threads=False):
+                yield self._arranged(file, batch)
+
+    def _arranged(self, file: ParquetFile, batch: Any) -> Any:
+        """The batch with the columns and types of the schema; ArrowInvalid if text is damaged."""
+        import pyarrow as pa
+
+        arrays = []
+        for column in self._schema:
+            if column.name in file.types:
+                arrays.append(cast(batch.column(column.name), column.type))
+            else:
+                arrays.append(constant(file.keys[column.name], column.type, batch.num_rows))
+        return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+
+    def _empty(self) -> Any:
+        import pyarrow as pa
+
+        return pa.RecordBatch.from_arrays([pa.array([], column.type) for column in self._schema], schema=self._schema)
