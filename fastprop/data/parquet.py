@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from urllib.parse import unquote
 
 from ..errors import FileError
 from .arrow_types import cast, common_type, constant, is_string, kind_of, usable_kind
-from .paths import Paths, check_size, find_files, title, wanted
+from .paths import Paths, check_size, file_size, find_files, title, wanted
 from .source import Block, Source
 
 ENDINGS = (".parquet", ".parq", ".pq")
@@ -74,8 +73,7 @@ def open_parquet(path: str) -> ParquetFile:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with open(path, "rb") as file:  # its OSError names the path; those of pyarrow below are damage
-        n_bytes = os.fstat(file.fileno()).st_size
+    n_bytes = file_size(path)  # its OSError names the path; those of pyarrow below are damage
     try:
         with pa.OSFile(path) as handle:
             footer = pq.read_metadata(handle)

@@ -60,6 +60,12 @@ def title(files: Sequence[str]) -> str:
     return files[0] if len(files) == 1 else f"{len(files)} files, first {Path(files[0]).name}"
 
 
+def file_size(path: str) -> int:
+    """The bytes of a file; OSError that names the path if it cannot be read."""
+    with open(path, "rb") as file:
+        return os.fstat(file.fileno()).st_size
+
+
 def check_size(path: str, n_bytes: int) -> None:
     """FileError unless the file has as many bytes as when it was opened first: then other rows may stand in it."""
     try:
@@ -77,14 +83,19 @@ def wanted(file: str, names: Sequence[str], columns: Collection[str] | None, ign
     Raises
     ------
     FileError
-        If one asked for is not there (with the nearest name), or none is left.
+        If one asked for is not there, or none is left.
     """
-    for name in [*(columns or ()), *ignore]:
-        if name not in names:
-            close = difflib.get_close_matches(name, names, n=1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
-            raise FileError(f"no column {name!r} in {file}; {hint}its columns: {', '.join(names)}")
+    check_names(file, names, [*(columns or ()), *ignore])
     left = [name for name in names if (columns is None or name in columns) and name not in ignore]
     if not left:
         raise FileError(f"no column of {file} is left to learn from")
     return left
+
+
+def check_names(file: str, names: Sequence[str], asked: Collection[str]) -> None:
+    """FileError, with the nearest name, if a file has no column of a name."""
+    for name in asked:
+        if name not in names:
+            close = difflib.get_close_matches(name, names, n=1)
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            raise FileError(f"no column {name!r} in {file}; {hint}its columns: {', '.join(names)}")
