@@ -29,6 +29,7 @@ from .arguments import (
 from .arguments import (
     check_positive_int as check_positive_int,
 )
+from .frames import column_names, frame_targets, frame_values, is_frame, series_values
 from .kernels.catalogue import first_flaw
 
 # The position is the code that kernels know.
@@ -182,8 +183,9 @@ def check_matrix(
     Parameters
     ----------
     X : array-like of shape (n_samples, n_features)
-        An ndarray of any real dtype and strides, a scipy CSR matrix, a pandas or polars frame, or anything that
-        NumPy makes an array of. Only frames and lists are converted.
+        An ndarray of any real dtype and strides, a scipy CSR matrix, a frame of pandas or polars, a table or record
+        batch of Arrow, or anything that NumPy makes an array of. Only frames that are not one block of numbers
+        already, and lists, are converted.
     name : str
         What errors call it.
     n_features : int, optional
@@ -207,8 +209,8 @@ def check_matrix(
         matrix = SparseMatrix.of(X, name)
     else:
         names = None
-        if hasattr(X, "to_numpy") and hasattr(X, "columns"):
-            names, X = _column_names(X, name), _frame_values(X, name)
+        if is_frame(X):
+            names, X = column_names(X, name), frame_values(X, name)
         matrix = Matrix.of(_as_2d(X, name), name, names)
     if matrix.n_rows == 0:
         raise ValueError(f"{name} is empty: it has 0 rows")
@@ -228,7 +230,9 @@ def is_sparse(X: Any) -> bool:
 
 
 def as_array(values: Any, name: str) -> NDArray[Any]:
-    """`values` as an ndarray; an ndarray itself is not copied."""
+    """`values` as an ndarray; an ndarray itself is not copied, nor a frame or a column that is one."""
+    if not isinstance(values, np.ndarray):
+        values = frame_targets(values, name) if is_frame(values) else series_values(values)
     if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
         raise ValueError(f"{name} has masked values; give {name}.filled(...)")
     try:
@@ -300,33 +304,7 @@ def _out_of_range(shape: tuple[int, int], name: str) -> str:
     return f"{name} is not valid CSR: indices must lie within 0..{shape[1] - 1}"
 
 
-# ---- data frames --------------------------------------------------------------------------------------------------
-
-
-def _column_names(frame: Any, name: str) -> tuple[str, ...] | None:
-    """The names of a frame's columns; None where none of them is a string."""
-    columns = list(frame.columns)
-    are_strings = [isinstance(c, str) for c in columns]
-    if not any(are_strings):
-        return None
-    if not all(are_strings):
-        raise TypeError(f"{name} has column names of mixed types; make all of them strings")
-    if len(set(columns)) != len(columns):
-        twice = sorted({c for c in columns if columns.count(c) > 1})
-        raise ValueError(f"{name} has several columns named {', '.join(map(repr, twice))}")
-    return tuple(columns)
-
-
-def _frame_values(frame: Any, name: str) -> NDArray[Any]:
-    """The frame as one array. pandas gives objects for a mix such as int and bool: then column by column."""
-    values = np.asarray(frame.to_numpy())
-    if values.dtype.str in DTYPE_CODES:
-        return values
-    columns = {c: np.asarray(frame[c]) for c in frame.columns}
-    refused = [f"{c!r} ({a.dtype})" for c, a in columns.items() if a.dtype.str not in DTYPE_CODES]
-    if refused:
-        raise TypeError(f"{name} must hold real numbers; encode or drop the columns {', '.join(refused)}")
-    return np.column_stack(list(columns.values()))
+# ---- names of columns ---------------------------------------------------------------------------------------------
 
 
 def _check_names(got: tuple[str, ...], expected: tuple[str, ...], name: str) -> None:

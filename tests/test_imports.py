@@ -38,7 +38,8 @@ FLOORS = [
     {"layers", "losses", "optimizers"},
     {"schedules", "initializers"},
     {"checks", "components"},
-    {"arguments", "errors"},
+    {"frames"},
+    {"arguments", "arrow", "errors"},
     {"kernels"},
 ]
 FLOOR = {module: -height for height, floor in enumerate(FLOORS) for module in floor}

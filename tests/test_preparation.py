@@ -32,7 +32,10 @@ def block(rows, y=None, first=0, file="data.csv", **columns):
 
 
 def kinds(rows):
-    return {f.name: "text" if f.type in (pa.string(), pa.dictionary(pa.int32(), pa.string())) else "number" for f in rows.schema}
+    return {
+        f.name: "text" if f.type in (pa.string(), pa.dictionary(pa.int32(), pa.string())) else "number"
+        for f in rows.schema
+    }
 
 
 def fit(rows, target=None, **options):
@@ -98,7 +101,9 @@ def test_one_pass_over_blocks_learns_what_numpy_learns_of_the_whole(seed, n, siz
     preparation = Preparation.fit(in_blocks(rows, size), kinds(rows), "y")
     filled = np.where(np.isnan(x), np.nanmedian(x) if np.isfinite(x).any() else 0.0, x)
     learnt = preparation.columns["x"]
-    np.testing.assert_allclose([learnt.fill, learnt.mean], [filled[np.isnan(x).argmax()] if np.isnan(x).any() else np.median(x), filled.mean()])
+    np.testing.assert_allclose(
+        [learnt.fill, learnt.mean], [filled[np.isnan(x).argmax()] if np.isnan(x).any() else np.median(x), filled.mean()]
+    )
     if np.ptp(filled) > 0:
         np.testing.assert_allclose(learnt.factor, 1 / filled.std(), rtol=1e-9)
     assert preparation.columns["t"] == sorted(set(rows.column("t").to_pylist()))

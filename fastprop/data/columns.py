@@ -192,4 +192,3 @@ def labels_of(columns: BlockColumns, name: str) -> np.ndarray:
     if texts and texts[0] == "":
         return np.array([None, *texts[1:]], dtype=object)[codes]
     return np.array(texts, dtype=np.str_)[codes]
-

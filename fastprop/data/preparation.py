@@ -129,7 +129,9 @@ class Preparation:
             logarithm; the message names file, row and column.
         """
         names = (target,) if isinstance(target, str) else tuple(target or ())
-        learner = _Learner({n: kind for n, kind in columns.items() if n not in names}, names, options or Prepare(), skip_bad)
+        learner = _Learner(
+            {n: kind for n, kind in columns.items() if n not in names}, names, options or Prepare(), skip_bad
+        )
         for block in blocks:
             learner.add(block)
         return learner.finish()

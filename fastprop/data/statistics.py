@@ -75,7 +75,9 @@ class Sample:
         first, self.n_seen = self.n_seen, self.n_seen + n_rows
         n_direct = min(max(self.size - first, 0), n_rows)
         later = np.arange(first + n_direct, self.n_seen)
-        drawn = (self.rng.random(len(later)) * (later + 1)).astype(np.int64)  # row t stays with probability size / (t + 1)
+        drawn = (self.rng.random(len(later)) * (later + 1)).astype(
+            np.int64
+        )  # row t stays with probability size / (t + 1)
         kept = np.flatnonzero(drawn < self.size)
         rows = np.concatenate([np.arange(n_direct), n_direct + kept])
         return rows, np.concatenate([first + np.arange(n_direct), drawn[kept]])

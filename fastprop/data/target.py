@@ -126,7 +126,9 @@ class TargetLearner:
             self._add_text(block)
             return
         if self.text:
-            raise FileError(f"{block.file}: target {self.names[0]!r} must hold text as in the files before, got numbers")
+            raise FileError(
+                f"{block.file}: target {self.names[0]!r} must hold text as in the files before, got numbers"
+            )
         values = _numbers(block, self.names, False)
         if self.log:
             self._check_positive(block, values)
@@ -178,7 +180,9 @@ class TargetLearner:
 
     def _add_text(self, block: Block) -> None:
         if self.moments and any(moments.n for moments in self.moments):
-            raise FileError(f"{block.file}: target {self.names[0]!r} must hold numbers as in the files before, got text")
+            raise FileError(
+                f"{block.file}: target {self.names[0]!r} must hold numbers as in the files before, got text"
+            )
         if not self.text:
             self.text, self.labels = True, Distinct(MOST_LABELS)
         labels = _labels(block, self.names, True)
