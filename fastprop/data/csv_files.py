@@ -12,8 +12,8 @@ import numpy as np
 from ..errors import FileError
 from .csv_format import Format, cut_rows, read_format
 from .csv_parse import Parser
-from .csv_rows import Place
 from .paths import Paths, check_names, file_size, find_files, title, wanted
+from .salvage import Place
 from .source import Block, Source, bad_row
 from .text import text_blocks, text_head
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Generator, Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from .csv_format import MISSING, Format, cut_rows, quote_places, quotes_are_plain
-from .csv_rows import Place, read_rows
+from .csv_rows import read_rows
+from .salvage import Place, parse
 from .source import Block
-
-SMALL = 1 << 15  # bytes of text that are read row by row, where pyarrow cannot
 
 
 def spellings(words: Iterable[str]) -> list[str]:
@@ -52,26 +52,19 @@ class Parser:
         self._blank_before_quote = re.compile(rb"(?:^|[\n\r" + blank + rb']) +"')
 
     def parse(self, text: bytes, place: Place, skip_bad: bool) -> Generator[Block, None, int]:
-        """The rows of a text as blocks; returns how many there are, bad ones included.
+        """The rows of a text as blocks; returns how many there are, bad ones included."""
+        return parse(text, place, self._cut, self._at_once, partial(self._by_rows, skip_bad=skip_bad))
 
-        Text that pyarrow cannot parse is halved until a bad row is alone in little text, which is read row by row.
-        """
+    def _cut(self, text: bytes) -> int:
+        return cut_rows(text, self._format.delimiter)
+
+    def _at_once(self, text: bytes, place: Place) -> Block | None:
         import pyarrow as pa
 
         try:
-            batch = self._batch(text)
+            return Block(self._batch(text), None, place.path, place.row)
         except pa.ArrowException:
-            pass
-        else:
-            if batch.num_rows:
-                yield Block(batch, None, place.path, place.row)
-            return int(batch.num_rows)
-        middle = cut_rows(text[: len(text) // 2], self._format.delimiter) if len(text) > SMALL else 0
-        if not middle:
-            return (yield from self._by_rows(text, place, skip_bad))
-        n = yield from self.parse(text[:middle], place, skip_bad)
-        behind = Place(place.path, place.row + n, place.line + text.count(b"\n", 0, middle))
-        return n + (yield from self.parse(text[middle:], behind, skip_bad))
+            return None
 
     def _batch(self, text: bytes) -> Any:
         import pyarrow as pa
@@ -91,7 +84,7 @@ class Parser:
             return False
         return self._blank_before_quote.search(text) is not None
 
-    def _by_rows(self, text: bytes, place: Place, skip_bad: bool) -> Generator[Block, None, int]:
+    def _by_rows(self, text: bytes, place: Place, skip_bad: bool) -> Block:
         import pyarrow as pa
 
         rows = read_rows(text, place, self._format.delimiter, self._format.names, self._kinds, skip_bad)
@@ -101,10 +94,8 @@ class Parser:
             arrays.append(array.dictionary_encode() if pa.types.is_dictionary(column.type) else array)
         batch = pa.RecordBatch.from_arrays(arrays, schema=self._schema)
         n_bad = rows.n_rows - len(rows.numbers)
-        if rows.n_rows:
-            numbers = np.array(rows.numbers, np.int64) + place.row if n_bad else None
-            yield Block(batch, None, place.path, place.row, numbers, n_bad)
-        return rows.n_rows
+        numbers = np.array(rows.numbers, np.int64) + place.row if n_bad else None
+        return Block(batch, None, place.path, place.row, numbers, n_bad)
 
 
 def trimmed(array: Any) -> Any:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from ..errors import FileError
 from .csv_format import MISSING, is_number
+from .salvage import Place
 from .source import bad_row
 
 
@@ -30,15 +31,6 @@ class Rows:
     columns: dict[str, list[float | str | None]]
     numbers: list[int] = field(default_factory=list)
     n_rows: int = 0
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a text begins: a file, which of its rows (from 0), and in which line (from 1)."""
-
-    path: str
-    row: int
-    line: int
 
 
 def read_rows(
