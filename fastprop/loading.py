@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import files, models
+from .data.preparation import Preparation
 from .errors import FileError
 from .labels import classes_from_description
 from .layers import layer_from_description
@@ -60,6 +61,8 @@ def load(path: str | os.PathLike[str], custom: Mapping[str, Any] | None = None) 
         if description["feature_names"] is not None:
             net.feature_names_in_ = np.array(description["feature_names"], dtype=object)
         net.extra = dict(description["extra"])
+        prepared = description.get("preparation") or net.extra.get("table")  # there in the first 0.1
+        net.preparation_ = None if prepared is None else Preparation.from_dict(prepared)
     except (KeyError, AttributeError, TypeError) as error:
         raise FileError(f"cannot read {os.fspath(path)}: its description is damaged ({error!r})") from error
     except ValueError as error:

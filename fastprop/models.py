@@ -266,5 +266,6 @@ def describe(net: Network, extra: Mapping[str, Any]) -> Description:
         "classes": describe_classes(net.classes_),
         "one_dimensional": net._one_dimensional,
         "feature_names": [str(n) for n in net.feature_names_in_] if hasattr(net, "feature_names_in_") else None,
+        "preparation": None if net.preparation_ is None else net.preparation_.to_dict(),
         "extra": dict(extra),
     }  # fmt: skip

@@ -14,6 +14,7 @@ from .arguments import check_bool, check_number, check_positive_int
 from .callbacks import check_callbacks, resolve_early_stopping
 from .checks import AnyMatrix, check_matrix
 from .data.dataset import Dataset
+from .data.preparation import Preparation
 from .engines import Engines, batch_rows, job_of
 from .layers import Layer, check_layers
 from .losses import Loss, resolve_loss
@@ -59,7 +60,11 @@ class Network:
     classes_ : ndarray or None
         The sorted labels, for losses of classes.
     feature_names_in_ : ndarray of str
-        If X was a data frame.
+        If X was a data frame, or a dataset with named columns.
+    preparation_ : fp.data.Preparation or None
+        What prepared the columns of the dataset of the last `fit`, and its target. It is saved with the network and
+        applied to datasets in `predict` and `evaluate`, whose predictions come back in the units of the target; arrays
+        are taken as features that are prepared, and predictions for them are what the network learnt.
     history_ : dict of lists
         Of the last `fit`.
     divides_penalties : bool
@@ -102,6 +107,7 @@ class Network:
         self.seed = models.check_seed(seed)
         self.dtype = models.check_dtype(dtype)
         self.classes_: np.ndarray | None = None
+        self.preparation_: Preparation | None = None
         self.history_: dict[str, list[float]]
         self._penalties: list[float]  # the part of each loss of history_ that is due to l1 and l2
         self.extra: dict[str, Any] = {}

@@ -17,7 +17,7 @@ from .models import n_outputs
 from .samples import tables
 from .schedules import Rate
 from .segments import Place, Segment
-from .streams import StreamTargets, evaluate, matrix_of
+from .streams import StreamTargets, evaluate, matrix_of, suited
 from .targets import class_weights
 from .trainer import steps_between
 from .validation import Rows, check_finite_in, check_monitor, validator
@@ -186,9 +186,8 @@ class StreamFit:
         self.window_rows = data.window_rows(settings.batch_size * settings.accumulate, net.dtype)
         matrix = net._check_x(data.head(1)[0])
         self.targets = StreamTargets(net, data, n_outputs(net.layers, matrix.n_columns))
+        name_features(net, data)
         net._adopt(matrix, self.targets.sample)
-        if data.feature_names is not None and not hasattr(net, "feature_names_in_"):
-            net.feature_names_in_ = np.array(data.feature_names, dtype=object)
         self.rows = Rows(matrix, self.targets.sample, None)
         self.of_class = None if class_weight is None else self._of_class(class_weight)
 
@@ -217,9 +216,12 @@ def fit_dataset(
     net: Network, data: Dataset, settings: Settings, class_weight: Any, held_out: tuple[Any, Any, float], bar: Any
 ) -> dict[str, list[float]]:
     """`Network.fit` of a dataset: in memory, if a quarter of the memory limit holds it, else window by window."""
+    data = suited(net, data)
+    net.preparation_ = data.preparation
     loaded = data.load()
     if loaded is not None:
         X, y, n_skipped = loaded
+        name_features(net, data)
         history = net._fit(X, y, settings, (None, class_weight), held_out, bar)
         if data.skips:
             history["skipped"] = [float(n_skipped)] * len(history["loss"])
@@ -236,6 +238,12 @@ def fit_dataset(
     return net._train(fit.rows, settings, validate, bar, fit)
 
 
+def name_features(net: Network, data: Dataset) -> None:
+    """Remember the columns of a dataset, as those of a data frame are."""
+    if data.feature_names is not None and not net._has_seen_data:
+        net.feature_names_in_ = np.array(data.feature_names, dtype=object)
+
+
 def dataset_validator(
     net: Network, X_val: Any, y_val: Any, fraction: float = 0.0
 ) -> Callable[[], dict[str, float]] | None:
@@ -244,9 +252,10 @@ def dataset_validator(
         return None
     if isinstance(X_val, Dataset):
         refuse_beside(X_val, y_val=y_val, validation_fraction=fraction or None)
-        loaded = X_val.load()
+        held = suited(net, X_val)
+        loaded = held.load()
         if loaded is None:
-            return lambda: {f"val_{name}": value for name, value in evaluate(net, X_val).items()}
+            return lambda: {f"val_{name}": value for name, value in evaluate(net, held).items()}
         X_val, y_val, _ = loaded
     matrix, targets = net._check_data(X_val, y_val, names=("X_val", "y_val"))
     check_finite_in(matrix, net.dtype, "X_val")

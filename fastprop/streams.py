@@ -89,9 +89,15 @@ class StreamTargets:
         return Targets(Matrix.of(y.reshape(len(y), 1), "y"), True, self.labels.classes, self.n_outputs, True)
 
 
+def suited(net: Network, data: Dataset) -> Dataset:
+    """The dataset with its columns as the network knows them."""
+    return data.for_network(getattr(net, "feature_names_in_", None), net.preparation_)
+
+
 def evaluate(net: Network, data: Dataset) -> dict[str, float]:
     """`Network.evaluate` of a dataset."""
     n_outputs = net._built().output.n
+    data = suited(net, data)
     targets = StreamTargets(net, data, n_outputs)
     n_rows = data.rows_in(WINDOW_SHARE, dtype=net.dtype)
     total = loss_sum = right = 0.0
@@ -131,12 +137,17 @@ def predict(net: Network, data: Dataset, out: Any = None, proba: bool = False) -
 def outputs(net: Network, data: Dataset, proba: bool = False) -> Iterator[np.ndarray]:
     """Predictions of the rows of a dataset, in order, part by part."""
     net._built()
+    data = suited(net, data)
     n_rows = data.rows_in(WINDOW_SHARE, dtype=net.dtype)
     with data.windows(n_rows, dtype=net.dtype, with_targets=False) as windows:
         for window in windows:
             raw = raw_outputs(net, matrix_of(window, data.feature_names))
             window.release()
-            yield probabilities(raw, net.loss) if proba else decode(raw, net.loss, net.classes_, net._one_dimensional)
+            if proba:
+                yield probabilities(raw, net.loss)
+                continue
+            predictions = decode(raw, net.loss, net.classes_, net._one_dimensional)
+            yield predictions if net.preparation_ is None else net.preparation_.decode(predictions)
 
 
 def column_names(net: Network, part: np.ndarray, proba: bool) -> list[str]:

@@ -24,7 +24,7 @@ def saved(folder, X=X, y=TARGET, memory_limit="64kB", **options):
     """The dataset of .npy files, in windows of some 300 rows."""
     np.save(folder / "X.npy", X)
     np.save(folder / "y.npy", y)
-    return data.from_npy(folder / "X.npy", folder / "y.npy", memory_limit, **options)
+    return data.from_npy(folder / "X.npy", folder / "y.npy", memory_limit=memory_limit, **options)
 
 
 def regressor(**options):

@@ -1,28 +1,64 @@
-"""Data larger than memory: files that are read, prepared and shuffled block by block while a network trains."""
+"""Data larger than memory: files that are read, prepared and shuffled block by block while a network trains.
+
+All functions take these arguments, besides their own:
+
+prepare : None, True, Prepare or Preparation, default None
+    What to do with the columns: nothing, or `Dataset.prepare`. Without it all columns must hold numbers.
+memory_limit : int or str, default "1GB"
+    For what reading and shuffling hold, in bytes or as "500MB".
+on_bad_rows : {"error", "skip"}, default "error"
+    Whether a row that cannot be used is an error that names file, row and column, or is left out and counted in
+    `history["skipped"]`.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from .batches import BatchSource
+from .columns import PlainColumns
+from .csv_files import CsvSource
 from .dataset import Dataset
+from .libsvm import LibsvmSource
 from .npy import BLOCK_BYTES, MIN_BLOCK_BYTES, NpySource
+from .parquet import ParquetSource
+from .paths import check_names
+from .preparation import Preparation, Prepare
 from .sizes import parse_bytes
-from .source import AsTheyAre
+from .source import AsTheyAre, Features, Source
 
-__all__ = ["Dataset", "from_batches", "from_npy"]
+__all__ = [
+    "Dataset",
+    "Preparation",
+    "Prepare",
+    "from_batches",
+    "from_csv",
+    "from_libsvm",
+    "from_npy",
+    "from_parquet",
+]
 
 Path = str | os.PathLike[str]
+Paths = Path | Sequence[Path]
+How = bool | Prepare | Preparation | None
 
 
 def from_npy(
-    X_path: Path, y_path: Path | None = None, memory_limit: int | str = "1GB", on_bad_rows: str = "error"
+    X_path: Path,
+    y_path: Path | None = None,
+    target: int | Sequence[int] | None = None,
+    *,
+    ignore: Collection[int] = (),
+    prepare: How = None,
+    memory_limit: int | str = "1GB",
+    on_bad_rows: str = "error",
 ) -> Dataset:
     """Rows of an .npy file.
 
-    Read in blocks (not memory-mapped), which are shuffled in random order; rows are shuffled within windows of them.
+    They are read in blocks with pread, not memory-mapped; blocks are read in random order, and rows shuffled within
+    windows of them.
 
     Parameters
     ----------
@@ -30,10 +66,12 @@ def from_npy(
         An array of shape (n_samples, n_features), any real dtype.
     y_path : path-like, optional
         An array of shape (n_samples,) or (n_samples, n_outputs): numbers, or labels of any type.
-    memory_limit : int or str, default "1GB"
-        For what reading and shuffling hold.
-    on_bad_rows : {"error", "skip"}
-        See `Dataset`.
+    target : int or sequence of int, optional
+        Columns of X that are y, where there is no second file.
+    ignore : collection of int
+        Columns to leave out.
+    prepare, memory_limit, on_bad_rows
+        See `fastprop.data`.
 
     Returns
     -------
@@ -51,16 +89,134 @@ def from_npy(
     """
     block_bytes = max(MIN_BLOCK_BYTES, min(BLOCK_BYTES, parse_bytes("memory_limit", memory_limit) // 1024))
     source = NpySource(X_path, y_path, block_bytes)
-    return Dataset(source, AsTheyAre(source.n_columns, y_path is not None), memory_limit, on_bad_rows)
+    targets = () if target is None else tuple(map(str, [target] if isinstance(target, int) else target))
+    if not targets and not ignore:
+        return _dataset(source, AsTheyAre(source.n_columns, y_path is not None), prepare, memory_limit, on_bad_rows)
+    if targets and y_path is not None:
+        raise ValueError(f"target names columns of X, but y_path is given, too: {os.fspath(y_path)}")
+    names = [str(i) for i in range(source.n_columns)]
+    features = _plain(source.name, names, targets, [str(i) for i in ignore], y_path is not None)
+    return _dataset(source, features, prepare, memory_limit, on_bad_rows)
+
+
+def from_parquet(
+    paths: Paths,
+    target: str | Sequence[str] | None = None,
+    *,
+    ignore: Collection[str] = (),
+    prepare: How = None,
+    memory_limit: int | str = "1GB",
+    on_bad_rows: str = "error",
+) -> Dataset:
+    """Rows of Parquet files.
+
+    Row groups are read in random order, several side by side, and rows shuffled within windows of them: files with row
+    groups that are small beside a window (an eighth of `memory_limit`) are shuffled best.
+
+    Parameters
+    ----------
+    paths : path-like or sequence of path-like
+        A file, several, a pattern such as "data/*.parquet", or a folder, whose folders `key=value` are columns.
+    target : str or sequence of str, optional
+        The column of y, or several.
+    ignore : collection of str
+        Columns to leave out.
+    prepare, memory_limit, on_bad_rows
+        See `fastprop.data`.
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    FileError
+        If a file is not Parquet or damaged, or files have different columns.
+    """
+    source = ParquetSource(paths, ignore=ignore)
+    return _table(source, target, prepare, memory_limit, on_bad_rows)
+
+
+def from_csv(
+    paths: Paths,
+    target: str | Sequence[str] | None = None,
+    *,
+    ignore: Collection[str] = (),
+    text: Collection[str] = (),
+    delimiter: str | None = None,
+    prepare: How = None,
+    memory_limit: int | str = "1GB",
+    on_bad_rows: str = "error",
+) -> Dataset:
+    """Rows of CSV files, in the order of the files; rows are shuffled within windows.
+
+    Parameters
+    ----------
+    paths : path-like or sequence of path-like
+        A file, several or a pattern: .csv or .tsv, as they are or with .gz, .bz2 or .zst. All have the same header.
+    target : str or sequence of str, optional
+        The column of y, or several.
+    ignore : collection of str
+        Columns to leave out.
+    text : collection of str
+        Columns that hold text even where it looks like numbers.
+    delimiter : str, optional
+        By default that of comma, semicolon and tab which occurs most often in the header.
+    prepare, memory_limit, on_bad_rows
+        See `fastprop.data`.
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    FileError
+        If a file is empty, or files have different columns.
+    """
+    source = CsvSource(paths, text=text, delimiter=delimiter, ignore=ignore)
+    return _table(source, target, prepare, memory_limit, on_bad_rows)
+
+
+def from_libsvm(
+    paths: Paths,
+    n_features: int | None = None,
+    *,
+    zero_based: bool = False,
+    prepare: How = None,
+    memory_limit: int | str = "1GB",
+    on_bad_rows: str = "error",
+) -> Dataset:
+    """Rows of files in LIBSVM's format as CSR, in the order of the files; rows are shuffled within windows.
+
+    Parameters
+    ----------
+    paths : path-like or sequence of path-like
+        A file, several or a pattern; as they are or with .gz or .bz2.
+    n_features : int, optional
+        By default the largest index in the files, which are read once to find it.
+    zero_based : bool, default False
+        Whether indices count from 0.
+    prepare, memory_limit, on_bad_rows
+        See `fastprop.data`; columns of CSR are left as they are.
+
+    Returns
+    -------
+    Dataset
+    """
+    source = LibsvmSource(paths, n_features=n_features, zero_based=zero_based)
+    return _dataset(source, AsTheyAre(source.n_features, True), prepare, memory_limit, on_bad_rows)
 
 
 def from_batches(
     make_iterator: Callable[[], Iterable[Any]] | Iterable[Any],
+    *,
     n_samples: int | None = None,
+    prepare: How = None,
     memory_limit: int | str = "1GB",
     on_bad_rows: str = "error",
 ) -> Dataset:
-    """Rows that Python code gives.
+    """Rows that Python code gives, in its order; rows are shuffled within windows.
 
     Parameters
     ----------
@@ -70,8 +226,8 @@ def from_batches(
         X may be an array, a data frame or CSR.
     n_samples : int, optional
         Rows in all, if they are known.
-    memory_limit, on_bad_rows
-        See `from_npy`. Rows are shuffled within windows.
+    prepare, memory_limit, on_bad_rows
+        See `fastprop.data`.
 
     Returns
     -------
@@ -79,5 +235,29 @@ def from_batches(
     """
     source = BatchSource(make_iterator, n_samples)
     first = source.peek()
-    names = getattr(source, "feature_names", None)
-    return Dataset(source, AsTheyAre(first.rows.shape[1], first.y is not None, names), memory_limit, on_bad_rows)
+    features = AsTheyAre(first.rows.shape[1], first.y is not None, source.feature_names)
+    return _dataset(source, features, prepare, memory_limit, on_bad_rows)
+
+
+def _dataset(source: Source, features: Features, prepare: How, memory_limit: int | str, on_bad_rows: str) -> Dataset:
+    data = Dataset(source, features, memory_limit, on_bad_rows)
+    return data if prepare is None or prepare is False else data.prepare(prepare)
+
+
+def _table(
+    source: Source, target: str | Sequence[str] | None, prepare: How, memory_limit: int | str, on_bad_rows: str
+) -> Dataset:
+    targets = () if target is None else (target,) if isinstance(target, str) else tuple(target)
+    features = _plain(source.name, list(source.columns), targets, (), False)
+    return _dataset(source, features, prepare, memory_limit, on_bad_rows)
+
+
+def _plain(
+    file: str, names: Sequence[str], targets: tuple[str, ...], ignore: Collection[str], has_target: bool
+) -> PlainColumns:
+    """The columns to learn from, and those to predict."""
+    check_names(file, names, [*targets, *ignore])
+    left = tuple(name for name in names if name not in {*targets, *ignore})
+    if not left:
+        raise ValueError(f"no column of {file} is left to learn from")
+    return PlainColumns(left, targets, has_target or bool(targets))

@@ -44,6 +44,16 @@ class BatchSource(Source):
 
     def peek(self) -> Block:
         """The first block, which stays to be read."""
+        return _block(self._first_batch(), 0, 0)
+
+    @property
+    def feature_names(self) -> tuple[str, ...] | None:
+        """The columns of the first batch, if it is a data frame."""
+        batch = self._first_batch()
+        X = batch[0] if isinstance(batch, tuple) else batch
+        return check_matrix(X, "X").feature_names
+
+    def _first_batch(self) -> Any:
         if self.reads_once:
             assert isinstance(self._batches, Iterator)
             if self._is_spent:
@@ -53,8 +63,8 @@ class BatchSource(Source):
             batches: Iterable[Any] = self._first
         else:
             batches = self._start()
-        for first, batch in enumerate(batches):
-            return _block(batch, first, 0)
+        for batch in batches:
+            return batch
         raise FileError(f"{NAME} are empty: the iterator gave nothing")
 
     def read(self, piece: int, skip_bad: bool = False) -> Iterator[Block]:

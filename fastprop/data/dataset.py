@@ -5,12 +5,15 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ..arguments import check_choice, check_positive_int
 from ..labels import unique_labels
+from .columns import PlainColumns
+from .preparation import Preparation, Prepare
 from .reader import Ahead
 from .sizes import parse_bytes
 from .source import Block, Features, Source
@@ -89,6 +92,12 @@ class Dataset:
     @functools.cached_property
     def _sample(self) -> Any:
         """X of the first block, to know what it looks like."""
+        text = [name for name, kind in self._columns().items() if kind == "text"]
+        if text and isinstance(self.features, PlainColumns):
+            names = ", ".join(map(repr, text))
+            raise ValueError(
+                f"{self.source.name}: text in {names} is no number; prepare=True encodes it, ignore=[...] leaves it out"
+            )
         return self.features.transform(self._first_block())[0]
 
     def _first_block(self) -> Block:
@@ -161,13 +170,95 @@ class Dataset:
             kept &= (drawn >= first) & (drawn < last)
         return np.flatnonzero(kept)
 
+    # ---- preparation ----------------------------------------------------------------------------------------------
+
+    @property
+    def preparation(self) -> Preparation | None:
+        """What prepares the columns, if something does."""
+        return self.features if isinstance(self.features, Preparation) else None
+
+    def prepare(self, how: bool | Prepare | Preparation = True) -> Dataset:
+        """The same rows with their columns prepared: numbers filled and standardised, text one-hot or hashed.
+
+        Parameters
+        ----------
+        how : True, Prepare or Preparation
+            True and `Prepare(...)` read the rows once to learn means, medians and categories; a `Preparation`, that of
+            other data (`preparation`) or of a network (`preparation_`), is applied as it is.
+
+        Returns
+        -------
+        Dataset
+        """
+        part = copy.copy(self)
+        part.__dict__.pop("_sample", None)
+        if isinstance(how, Preparation):
+            part.features = self._with_our_target(how)
+        else:
+            options = Prepare() if how is True else how
+            if not isinstance(options, Prepare):
+                raise TypeError(f"prepare must be True, a Prepare or a Preparation, got {how!r}")
+            part.features = Preparation.fit(
+                self._raw_blocks(), self._columns(), self._targets(), options, skip_bad=self.skips
+            )
+        return part
+
+    def for_network(self, feature_names: Sequence[str] | None, preparation: Preparation | None) -> Dataset:
+        """The same rows with their columns as a network knows them: prepared as it was trained, or found by name.
+
+        Raises
+        ------
+        ValueError
+            If they are prepared otherwise.
+        """
+        ours = self.preparation
+        if ours is not None and preparation is not None and ours.columns != preparation.columns:
+            raise ValueError(
+                f"{self.source.name} is prepared otherwise than what the network was trained on: leave prepare away, or "
+                f"give prepare=net.preparation_"
+            )
+        if ours is None and preparation is not None:
+            return self.prepare(preparation)
+        if isinstance(self.features, PlainColumns) and feature_names is not None:
+            part = copy.copy(self)
+            part.__dict__.pop("_sample", None)
+            part.features = replace(self.features, feature_names=tuple(feature_names))
+            return part
+        return self
+
+    def _with_our_target(self, preparation: Preparation) -> Preparation:
+        """A preparation that looks for the target where this dataset has it."""
+        target = preparation.to_predict
+        if target is None or not self.has_target:
+            return preparation.with_target(None)
+        return preparation.with_target(target.of(self._targets()))
+
+    def _columns(self) -> dict[str, str]:
+        """The columns to learn from, and their kinds."""
+        if isinstance(self.features, PlainColumns):
+            return {name: self.source.columns.get(name, "number") for name in self.features.feature_names}
+        return {str(i): "number" for i in range(self.features.n_features)}
+
+    def _targets(self) -> tuple[str, ...]:
+        """The columns of the target; none where it lies beside the rows."""
+        return tuple(getattr(self.features, "targets", ()))
+
+    def _raw_blocks(self) -> Iterator[Block]:
+        """Our rows, as they were read."""
+        for piece in range(self.source.n_pieces):
+            offset = 0
+            for block in self.source.read(piece, self.skips):
+                kept = self.members(piece, offset, len(block))
+                offset += len(block)
+                yield block if kept is None else block.of(kept)
+
     # ---- rows -----------------------------------------------------------------------------------------------------
 
     def head(self, n: int = 5) -> tuple[Any, np.ndarray | None]:
         """The first n rows as X and y, to look at; fewer if there are no more."""
         check_positive_int("n", n)
-        X, y = self._first_rows(n)
-        return X, y
+        assert self._sample is not None  # refuses columns of text
+        return self._first_rows(n)
 
     def _first_rows(self, n: int) -> tuple[Any, np.ndarray | None]:
         if hasattr(self.source, "peek"):
@@ -201,9 +292,8 @@ class Dataset:
 
         Missing labels are left out. For numbers that are no labels there may be as many as rows.
         """
-        columns = getattr(self.features, "targets", ())
         found: dict[Any, int] = {}
-        source = self.source.only(columns)
+        source = self.source.only(self._targets())
         for piece in range(source.n_pieces):
             offset = 0
             for block in source.read(piece, self.skips):

@@ -42,6 +42,12 @@ class Block:
     def __len__(self) -> int:
         return int(self.rows.num_rows if hasattr(self.rows, "num_rows") else self.rows.shape[0])
 
+    def of(self, kept: np.ndarray) -> Block:
+        """The block with these of its rows."""
+        rows = self.rows.take(kept) if hasattr(self.rows, "schema") else self.rows[kept]
+        y = None if self.y is None else self.y[kept]
+        return Block(rows, y, self.file, self.first, self.row_numbers(kept), self.n_bad)
+
     def row_numbers(self, rows: np.ndarray | None = None) -> np.ndarray:
         """Which rows of the file these rows of the block are; by default all."""
         numbers = np.arange(self.first, self.first + len(self)) if self.numbers is None else self.numbers
