@@ -17,7 +17,7 @@ from . import initializers as init
 from .callbacks import EarlyStopping
 from .errors import DivergenceError, FileError
 from .layers import BatchNorm, Dense, Dropout, LayerNorm, Residual, activation
-from .loading import load
+from .loading import load, resume
 from .losses import loss
 from .network import Network
 from .optimizers import SGD, Adagrad, Adam, AdamW, RMSProp, optimizer
@@ -53,6 +53,7 @@ __all__ = [
     "loss",
     "losses",
     "optimizer",
+    "resume",
     "schedules",
 ]
 

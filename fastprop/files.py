@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import json
 import os
-import pathlib
-import secrets
-import stat
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .atomic import replacing
 from .errors import FileError
 
 Path: TypeAlias = "str | os.PathLike[str]"
@@ -49,20 +47,14 @@ def write(path: Path, description: Mapping[str, Any], arrays: Mapping[str, NDArr
     for name, array in arrays.items():
         if array.dtype not in DTYPES.values():
             raise TypeError(f"array {name!r} must be float32, float64 or int64, got {array.dtype}")
-    metadata = {KEY: json.dumps({**description, "version": VERSION}, default=_plain)}
-    target = pathlib.Path(os.path.realpath(path))
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-    if target.is_dir():
-        raise IsADirectoryError(f"{os.fspath(path)} is a directory")
-    try:
-        temporary.touch(exist_ok=False)  # an unwritable folder says so itself, as OSError
-        mode = (target if target.exists() else temporary).stat().st_mode
+    metadata = metadata_of(description)
+    with replacing(path) as temporary:
         save_file({name: np.asarray(a, order="C") for name, a in arrays.items()}, temporary, metadata)
-        temporary.chmod(stat.S_IMODE(mode))  # safetensors makes files that only the owner can read
-        _flush(temporary)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+
+
+def metadata_of(description: Mapping[str, Any]) -> dict[str, str]:
+    """The metadata of a file: the description as JSON, with the version."""
+    return {KEY: json.dumps({**description, "version": VERSION}, default=_plain)}
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -146,12 +138,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     raise TypeError(f"the description holds {value!r}, which JSON cannot")
-
-
-def _flush(path: pathlib.Path) -> None:
-    """Have the file on disk before it takes the old one's place."""
-    descriptor = os.open(path, os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -190,7 +190,7 @@ def named_arrays(plan: Plan, parameters: Parameters, row: int = 0) -> dict[str, 
     return arrays
 
 
-def check_named_arrays(plan: Plan, arrays: Mapping[str, np.ndarray], row: int = 0) -> None:
+def check_named_arrays(plan: Plan, arrays: Mapping[str, np.ndarray], row: int = 0, finite: bool = True) -> None:
     """Refuse arrays that are missing, superfluous, of another shape or not finite; takes no memory for the network."""
     expected: dict[str, tuple[int, ...] | None] = {}
     for op in plan.parametric:
@@ -205,7 +205,7 @@ def check_named_arrays(plan: Plan, arrays: Mapping[str, np.ndarray], row: int = 
     for name, array in arrays.items():
         if array.shape != expected[name]:
             raise ValueError(f"array {name!r} must have shape {expected[name]}, got {array.shape}")
-        if not np.isfinite(array).all():
+        if finite and not np.isfinite(array).all():
             raise ValueError(f"array {name!r} is not finite")
 
 
@@ -214,9 +214,11 @@ def parameter_names(op: Operation) -> tuple[str, str]:
     return ("W", "b") if op.is_dense else ("gamma", "beta")
 
 
-def set_named_arrays(plan: Plan, parameters: Parameters, arrays: Mapping[str, np.ndarray], row: int = 0) -> None:
+def set_named_arrays(
+    plan: Plan, parameters: Parameters, arrays: Mapping[str, np.ndarray], row: int = 0, finite: bool = True
+) -> None:
     """The reverse of `named_arrays`; a ValueError names what does not fit."""
-    check_named_arrays(plan, arrays, row)
+    check_named_arrays(plan, arrays, row, finite)
     for op in plan.parametric:
         names = parameter_names(op)
         W, b = (arrays.get(f"{op.key}.{name}") for name in names)

@@ -16,6 +16,7 @@ from .checks import AnyMatrix, check_matrix
 from .data.dataset import Dataset
 from .data.preparation import Preparation
 from .engines import Engines, batch_rows, job_of
+from .keeping import check_every, checkpoint, keeping
 from .layers import Layer, check_layers
 from .losses import Loss, resolve_loss
 from .models import Pair
@@ -25,6 +26,7 @@ from .passes import loss_and_gradients, loss_and_outputs, raw_outputs
 from .plan import Plan
 from .progress import progress_for
 from .quick import Quick
+from .runs import Run, run_of
 from .stream_training import dataset_validator, fit_dataset, refuse_beside
 from .summary import summary_table
 from .targets import Targets, combine_weights, decode, prepare_targets, probabilities
@@ -116,6 +118,7 @@ class Network:
         self._one_dimensional = True
         self._has_seen_data = False
         self._engines, self._quick = Engines(), Quick()
+        self._run: Run | Trainer | None = None
         models.check_output(self.layers, self.loss)
 
     # ---- building -------------------------------------------------------------------------------------------------
@@ -185,6 +188,8 @@ class Network:
         accumulate: int = 1,
         n_threads: int | None = None,
         progress: Any = "auto",
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_every: float = 60,
     ) -> dict[str, list[float]]:
         """Train; a trained network goes on from its weights and optimizer state.
 
@@ -218,6 +223,11 @@ class Network:
             By default what is fastest, up to `fastprop.threads.limit`. The result does not depend on it.
         progress : "auto" or bool, default "auto"
             A progress bar; "auto" shows it in terminals and notebooks.
+        checkpoint : path-like, optional
+            Write the run there for `fp.resume` while it goes on, and when it ends; the one before is kept as
+            "<checkpoint>.previous".
+        checkpoint_every : float > 0, default 60
+            Seconds.
 
         Returns
         -------
@@ -234,6 +244,8 @@ class Network:
             If the loss becomes NaN or infinite; the weights and the optimizer are as after the last good epoch.
         KeyboardInterrupt
             With the weights of the last completed update.
+        OSError
+            If the checkpoint cannot be written, naming it; likewise.
         """
         settings = Settings(
             epochs=check_positive_int("epochs", epochs),
@@ -244,6 +256,8 @@ class Network:
             n_threads=check_positive_int("n_threads", n_threads, allow_none=True),
             early_stopping=resolve_early_stopping(early_stopping),
             callbacks=check_callbacks(callbacks),
+            checkpoint=checkpoint,
+            checkpoint_every=check_every(checkpoint_every),
         )
         bar = progress_for(progress, settings.epochs)
         held_out = X_val, y_val, validation_fraction
@@ -304,6 +318,7 @@ class Network:
         if sample_weight is None and classes is None and batch_size is None:
             loss: float | None = self._quick.update.run(self, X, y)
             if loss is not None:
+                self._run = None
                 return loss
         size = check_positive_int("batch_size", batch_size, allow_none=True)
         with undone_on_error(self):
@@ -311,13 +326,14 @@ class Network:
             self._adopt(matrix, targets)
             weights = combine_weights(sample_weight, None, targets)
             settings = Settings(1, size, shuffle=False, seed=self.seed, counts=False)
+            self._run = None
             return self._train(Rows(matrix, targets, weights), settings, None, progress_for(False, 1))["loss"][0]
 
     def _train(
         self, rows: Rows, settings: Settings, validate: Any, bar: Any, stream: Any = None
     ) -> dict[str, list[float]]:
         """Run a trainer on checked data: on `rows`, or on those of a `StreamFit` that look like them."""
-        plan = self._built()
+        plan, run = self._built(), run_of(self, settings, rows, stream)
         self._parameters = models.fitting(plan, self._parameters, self.optimizer.rule())
         n_rows = rows.n_used if stream is None else stream.window_rows
         batch = batch_rows(plan, n_rows, settings.batch_size)
@@ -329,15 +345,15 @@ class Network:
         n_workers = candidates(settings.n_threads)[-1]
         job = job_of(self, "train", rows.matrix, rows.targets)
         try:
-            with self._engines.lend(job, batch, n_workers, accumulates) as engine:
+            with keeping(self, settings) as keeper, self._engines.lend(job, batch, n_workers, accumulates) as engine:
                 if stream is not None:
-                    with contextlib.closing(stream.segments(engine)) as segments:
-                        return Trainer(self, engine, segments, settings, validate, bar).run()
+                    with contextlib.closing(stream.segments(engine, run.first_epoch)) as segments:
+                        return Trainer(self, engine, segments, settings, validate, bar, run, keeper).run()
                 # The weight of a sample cancels from an update of its own, and then from the loss of the epoch.
                 cancels = engine.is_online and self.divides_penalties
                 engine.bind(rows.matrix, rows.targets.matrix, None if cancels else rows.weights)
-                tables = lay_out(self, engine, rows, settings, self.epochs_done)
-                return Trainer(self, engine, tables, settings, validate, bar).run()
+                tables = lay_out(self, engine, rows, settings, run.first_epoch)
+                return Trainer(self, engine, tables, settings, validate, bar, run, keeper).run()
         finally:
             if settings.counts:  # a fit is over; calls of partial_fit follow each other
                 self._engines.leave()
@@ -455,6 +471,7 @@ class Network:
             models.check_shapes(plan, pairs)
         for op, (W, b) in zip(plan.parametric, pairs, strict=True):
             plan.pack(op, self._parameters.rows[0], W, b)
+        self._run = None
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Copies of all parameters by name ("layers.0.W", ...), and the running statistics of batch norms."""
@@ -474,6 +491,20 @@ class Network:
             Anything that goes through JSON, to be found in `extra` after loading; by default what is there now.
         """
         files.write(path, models.describe(self, self.extra if extra is None else extra), self.state_dict())
+
+    def checkpoint(self, path: str | os.PathLike[str]) -> None:
+        """Write the network and its run, at any moment of it, for `fp.resume`.
+
+        A run is the last `fit`: ended, interrupted, or under way where a callback calls this. The file has everything
+        that training changes, and the position in the epoch. It is written in one stroke, with a checksum; the one that
+        was there before is kept as "<path>.previous".
+
+        Raises
+        ------
+        OSError
+            If it cannot be written, naming the path.
+        """
+        checkpoint(self, path)
 
     # ---- inside ---------------------------------------------------------------------------------------------------
 
@@ -509,8 +540,10 @@ class Network:
 
     # ---- copies ---------------------------------------------------------------------------------------------------
 
+    _UNPICKLED = ("_engines", "_quick", "_plan", "_parameters", "_run")
+
     def __getstate__(self) -> dict[str, Any]:
-        state = {k: v for k, v in self.__dict__.items() if k not in ("_engines", "_quick", "_plan", "_parameters")}
+        state = {k: v for k, v in self.__dict__.items() if k not in self._UNPICKLED}
         if self._plan is not None:
             state["_arrays"] = models.portable(self._plan, self._parameters)
         return state
@@ -518,7 +551,7 @@ class Network:
     def __setstate__(self, state: dict[str, Any]) -> None:
         arrays = state.pop("_arrays", None)
         self.__dict__.update(state)
-        self._engines, self._quick, self._plan = Engines(), Quick(), None
+        self._engines, self._quick, self._plan, self._run = Engines(), Quick(), None, None
         if arrays is not None:
             self._plan, self._parameters = models.from_portable(self, arrays)
 

@@ -201,13 +201,10 @@ class Segments:
     def of(self, epochs: range, rate: Rate, start: Place | None = None) -> Iterator[Segment]:
         """The segments of these epochs, from `start` in the first; the learning rate is asked when a segment is.
 
-        Whoever takes them runs each before the next. A place in the middle of an epoch of several segments is one of
-        that epoch only: it is laid out alone.
+        Whoever takes them runs each before the next. Of an epoch that begins behind its first update, no other follows.
         """
         count = self.engine.parameters.count
         place = start or Place(0, count, count)
-        if place.first:
-            epochs = epochs[:1]
         while place.first < self.updates_of_epoch:
             segment, cursor = self._segment(epochs, place, rate)
             yield segment

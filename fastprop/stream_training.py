@@ -202,12 +202,12 @@ class StreamFit:
             counts[codes[is_known]] = n[is_known]
         return class_weights(class_weight, counts, classes)
 
-    def segments(self, engine: Engine) -> StreamSegments:
+    def segments(self, engine: Engine, first_epoch: int) -> StreamSegments:
         """What the trainer takes its work from."""
         every = [steps_between(c) for c in self.settings.callbacks if hasattr(c, "on_step")]
         net = self.net
         return StreamSegments(
-            engine, self.data, self.targets, self.of_class, self.window_rows, self.settings, every, net.epochs_done,
+            engine, self.data, self.targets, self.of_class, self.window_rows, self.settings, every, first_epoch,
             net.divides_penalties,
         )  # fmt: skip
 

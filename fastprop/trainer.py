@@ -7,10 +7,11 @@ wait long, and in *segments*: tables of updates that were laid out ahead, of sev
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -21,9 +22,10 @@ from .errors import DivergenceError
 from .failures import bad_row_message, divergence_message
 from .kernels import records
 from .pace import TRIAL_SECONDS, ThreadChooser, candidates
+from .runs import Run, Standing, Weights
 from .samples import tables
 from .schedules import watches
-from .segments import Segment, Segments
+from .segments import Place, Segment, Segments
 from .threads import pool
 
 if TYPE_CHECKING:
@@ -47,6 +49,8 @@ class Settings:
     n_threads: int | None = None
     early_stopping: EarlyStopping | None = None
     callbacks: tuple[Any, ...] = ()
+    checkpoint: str | os.PathLike[str] | None = None
+    checkpoint_every: float = 60.0  # seconds
     counts: bool = True  # whether epochs enter the network's history: not those of partial_fit
 
 
@@ -73,12 +77,24 @@ def lay_out(net: Network, engine: Engine, rows: Rows, settings: Settings, first_
     )
 
 
+def state_of(rate: Any) -> dict[str, Any] | None:
+    """What a learning rate's schedule remembers of the losses it saw, as JSON."""
+    return dict(rate.state) if hasattr(rate, "load_state") and watches(rate) else None
+
+
 @dataclass
 class Mark:
-    """Where training can go back to: the state before an epoch, and the segment that begins there."""
+    """Where training can go back to: the state before some epochs, and the segment that begins there.
+
+    That of a run that goes on may lie within the first of them, at a place.
+    """
 
     epoch: int
     state: Any
+    standing: Standing
+    place: Place | None
+    sums: np.ndarray
+    rate: float
     segment: Segment | None = None
 
 
@@ -97,7 +113,13 @@ class Trainer:
     validate : callable, optional
         Gives the validation results as a dict of "val_..." after an epoch.
     progress : progress.Silent
+    run : runs.Run
+        Where to begin.
+    keeper : keeping.Keeper, optional
+        Writes checkpoints.
     """
+
+    is_pending = False  # as a run that is under way
 
     def __init__(
         self,
@@ -107,33 +129,56 @@ class Trainer:
         settings: Settings,
         validate: Any,
         progress: Any,
+        run: Run,
+        keeper: Any = None,
     ) -> None:
         self.net, self.engine, self.settings = net, engine, settings
-        self.validate, self.progress = validate, progress
+        self.validate, self.progress, self.keeper = validate, progress, keeper
         self.step_callbacks = [c for c in settings.callbacks if hasattr(c, "on_step")]
         self.epoch_callbacks = [c for c in settings.callbacks if hasattr(c, "on_epoch_end")]
         self.segments = segments
-        self.history: dict[str, list[float]] = {"loss": [], "lr": [], "time": []}
         n_threads = 1 if engine.is_online else settings.n_threads
         if n_threads not in engine.choosers:
             engine.choosers[n_threads] = ThreadChooser(candidates(n_threads))
         self.chooser = engine.choosers[n_threads]
         self.seconds_a_chunk = 0.0
-        self.watch: Watch | None = settings.early_stopping.start() if settings.early_stopping else None
-        self.best: tuple[np.ndarray, np.ndarray] | None = None
-        self.n_closed = 0  # complete epochs of this fit
         self.booked = engine.done  # chunks of the segment whose losses are in `sums`
-        self.stopped = self.is_careful = False
-        self.started = time.perf_counter()
+        self.is_careful = False
+        self._begin(run)
+
+    def _begin(self, run: Run) -> None:
+        """Stand where `run` does."""
+        settings, standing = self.settings, run.standing
+        n = standing.n_epochs
+        self.begun = run
+        self.started = time.perf_counter() - run.seconds
+        self.history: dict[str, list[float]] = {"loss": [], "lr": [], "time": []}
+        self.history |= {name: list(values) for name, values in run.history.items()}
+        self.penalties = list(run.penalties)
+        self.sums = np.zeros((settings.epochs, 3))  # weighted losses, weights, weighted penalties
+        self.rates = np.zeros(settings.epochs)
+        if n < settings.epochs:
+            self.sums[n], self.rates[n] = run.sums, run.last_rate
+        rate: Any = self.net.optimizer.lr
+        if standing.schedule is not None and hasattr(rate, "load_state"):
+            rate.load_state(standing.schedule)
+        self.watch: Watch | None = settings.early_stopping.start(standing.watch) if settings.early_stopping else None
+        self.standing = replace(standing, rate=rate, schedule=state_of(rate))
+        self.go = range(n, n)  # epochs that are run before somebody is asked
+        self.go_rate = run.rate
+        self.start = run.place  # of the segment to come
+        self.under_way: Segment | None = None
+        self.n_closed, self.stopped = n, run.is_stopped  # complete epochs
+        self.marks: deque[Mark] = deque(maxlen=2)
 
     # ---- epochs ---------------------------------------------------------------------------------------------------
 
     def run(self) -> dict[str, list[float]]:
         """Train; returns the history."""
-        self.sums = np.zeros((self.settings.epochs, 3))  # weighted losses, weights, weighted penalties
-        self.rates = np.zeros(self.settings.epochs)
-        self.penalties: list[float] = []
-        self.marks: deque[Mark] = deque(maxlen=2)
+        if self.settings.counts:
+            self.net._run = self
+        if self.begun.state is not None:
+            self.engine.parameters.restore(self.begun.state)
         try:
             for segment in self._segments():
                 self._run_segment(segment)
@@ -146,9 +191,59 @@ class Trainer:
             if self.settings.counts:
                 self.net.history_, self.net.epochs_done = self.history, self.segments.first_epoch + self.n_closed
                 self.net._penalties = self.penalties
-        if self.best is not None:
-            self.engine.parameters.rows[0], self.engine.parameters.statistics[:] = self.best
+                self.net._run = self.now()
+        if self.standing.best is not None:
+            self._restore_best(self.standing.best)
         return self.history
+
+    def _restore_best(self, best: Weights) -> None:
+        """Give the network its best weights; the run goes on from the last ones, should there be more epochs."""
+        parameters = self.engine.parameters
+        self.net._run = replace(self.now(), state=parameters.snapshot())
+        parameters.rows[0], parameters.statistics[:] = best
+
+    def now(self) -> Run:
+        """Where this fit stands: a run that goes on from here."""
+        standing, rate = self.standing, self.net.optimizer.lr
+        if self._is_ahead:  # of a callback, which will be asked: back to where it was
+            mark = self.marks[-1]
+            standing, place, sums, last_rate, state = mark.standing, mark.place, mark.sums, mark.rate, mark.state
+        else:
+            n, place = self._position()
+            standing, state = replace(standing, n_epochs=n), None
+            sums, last_rate = (self.sums[n], self.rates[n]) if n < len(self.sums) else (np.zeros(3), 0.0)
+        n, written = standing.n_epochs, len(self.history["loss"])
+        history = {name: values[:n] for name, values in self.history.items()}
+        penalties = self.penalties[:n]
+        if written < n:  # nobody looks at them, so that they were not closed one by one
+            more = self._rows(range(written, n))
+            penalties += more.pop("penalty")
+            for name, values in more.items():
+                history[name] += values
+        return replace(
+            self.begun,
+            standing=standing if standing.rate is rate else replace(standing, schedule=None),
+            place=place,
+            sums=(float(sums[0]), float(sums[1]), float(sums[2])),
+            last_rate=float(last_rate),
+            rate=self.go_rate if place is not None and self.go_rate is not rate else None,
+            history=history,
+            penalties=penalties,
+            seconds=time.perf_counter() - self.started,
+            is_stopped=self.stopped,
+            state=state,
+        )
+
+    @property
+    def _is_ahead(self) -> bool:
+        """Whether the parameters are further than what callbacks have been asked about."""
+        return bool(self.epoch_callbacks) and len(self.go) > 1 and self.standing.n_epochs < self.go.stop
+
+    def _position(self) -> tuple[int, Place | None]:
+        """The epoch under way, and the place in it; None at its beginning."""
+        if self.under_way is None:
+            return self.standing.n_epochs, self.start
+        return self.under_way.place(self.booked)
 
     @property
     def _makes_one_update(self) -> bool:
@@ -179,12 +274,16 @@ class Trainer:
 
     def _segments(self) -> Iterator[Segment]:
         """The fit as tables; before each run of epochs a mark to go back to."""
-        epoch = 0
-        while epoch < self.settings.epochs:
-            epochs = range(epoch, min(self.settings.epochs, epoch + self._epochs_in_a_go))
-            self.marks.append(Mark(epoch, self._snapshot()))
-            yield from self.segments.of(epochs, self.net.optimizer.lr)
-            epoch = self.n_closed
+        while self.n_closed < self.settings.epochs and not self.stopped:
+            epoch, place, rate = self.n_closed, self.start, self.go_rate
+            n = 1 if place is not None and place.first else self._epochs_in_a_go
+            if rate is None:
+                rate = self.net.optimizer.lr
+            sums, last_rate = self.sums[epoch].copy(), float(self.rates[epoch])
+            self.marks.append(Mark(epoch, self._snapshot(), self.standing, place, sums, last_rate))
+            self.go, self.go_rate = range(epoch, min(self.settings.epochs, epoch + n)), rate
+            yield from self.segments.of(self.go, rate, place)
+            self.go_rate = None
 
     def _snapshot(self) -> Any:
         """The state to go back to: all of it, or where a call makes one update, what that changes before its loss."""
@@ -230,7 +329,7 @@ class Trainer:
         """Make `segment` the one that slices are of."""
         self.engine.set_rows(segment.rows)
         self.engine.set_chunks(segment.chunks, segment.rates)
-        self.segment, self.booked = segment, 0
+        self.segment, self.booked, self.under_way, self.start = segment, 0, segment, None
 
     def _run_slice(self, first: int, last: int) -> None:
         """Run chunks first..last of the segment."""
@@ -243,6 +342,8 @@ class Trainer:
     def _slice_end(self, done: int) -> int:
         """Where the next slice ends: after SLICE_SECONDS, or where a step callback wants to look."""
         steps = [self.segment.next_step(done, steps_between(c)) for c in self.step_callbacks]
+        if self.keeper is not None and self.keeper.is_due:
+            steps.append(self.segment.next_step(done, 1))
         return min(len(self.segment.chunks), done + self._slice_chunks(), *steps)
 
     def _slice_chunks(self) -> int:
@@ -287,6 +388,8 @@ class Trainer:
         chunk = self.segment.chunks[last - 1]
         if chunk["is_last"]:
             self._call_step_callbacks(chunk)
+            if self.keeper is not None:
+                self.keeper.look(self)
         self.progress.advance(self.segment.share(last), int(self.segment.chunks["n_rows"][first:last].sum()))
 
     def _call_step_callbacks(self, chunk: Any) -> None:
@@ -315,21 +418,31 @@ class Trainer:
         rate: Any = self.net.optimizer.lr
         if watches(rate):
             rate.after_epoch(logs.get("val_loss", logs["loss"]))
-        if self.watch is not None:
-            self._watch(logs, epoch)
+        best, stop = self._watched(logs, epoch)
+        watch = None if self.watch is None else self.watch.state
+        standing = Standing(epoch + 1, rate, state_of(rate), watch, best)
+        under_way = None if epoch + 1 == self.go.stop or self.stopped else self.under_way
+        stopped = self.stopped or stop
+        # All or nothing, as in `_book`: an epoch that Ctrl-C finds not yet closed is closed again after `resume`.
+        self.standing, self.under_way, self.stopped = standing, under_way, stopped
         for callback in self.epoch_callbacks:
             self.stopped |= callback.on_epoch_end(self.net, epoch, dict(logs)) is True
         self.progress.epoch(epoch + 1, logs)
 
     def _write_history(self, epochs: range) -> None:
+        rows = self._rows(epochs)
+        self.penalties[epochs.start : epochs.stop] = rows.pop("penalty")
+        for name, values in rows.items():
+            self.history[name] += values
+
+    def _rows(self, epochs: range) -> dict[str, list[float]]:
+        """What the history has to say of epochs that are complete, besides validation."""
         part = slice(epochs.start, epochs.stop)
         sums, weights = self.sums[part, ::2], self.sums[part, 1:2]
         with np.errstate(invalid="ignore"):  # NaN where no sample had a weight
             losses, penalties = (sums / weights).T.tolist()
-        self.history["loss"] += losses
-        self.penalties[part] = penalties
-        self.history["lr"] += self.rates[part].tolist()
-        self.history["time"] += [time.perf_counter() - self.started] * len(epochs)
+        seconds = [time.perf_counter() - self.started] * len(epochs)
+        return {"loss": losses, "lr": self.rates[part].tolist(), "time": seconds, "penalty": penalties}
 
     def _finish_history(self) -> None:
         """Bring all lists to the number of complete epochs, wherever Ctrl-C or divergence came; NaN for the unknown."""
@@ -363,13 +476,15 @@ class Trainer:
         except DivergenceError:
             self._diverged(epoch, self.segment.chunks[-1], "validation loss")
 
-    def _watch(self, logs: dict[str, float], epoch: int) -> None:
-        assert self.watch is not None
+    def _watched(self, logs: dict[str, float], epoch: int) -> tuple[Weights | None, bool]:
+        """The best weights so far, and whether to stop."""
+        if self.watch is None:
+            return None, False
         improved, stop = self.watch.update(logs[self.watch.stopping.monitor], epoch)
-        if improved:
-            parameters = self.engine.parameters
-            self.best = parameters.rows[0].copy(), parameters.statistics.copy()
-        self.stopped |= stop
+        if not improved:
+            return self.standing.best, stop
+        parameters = self.engine.parameters
+        return (parameters.rows[0].copy(), parameters.statistics.copy()), stop
 
     # ---- what may go wrong ----------------------------------------------------------------------------------------
 
@@ -402,8 +517,11 @@ class Trainer:
             self.engine.parameters.statistics[:] = mark.state
         else:
             self.engine.parameters.restore(mark.state)
-        self.n_closed = mark.epoch
+        self.n_closed, self.start, self.under_way = mark.epoch, mark.place, None
+        self.standing = replace(mark.standing, n_epochs=mark.epoch)
+        self.go = range(mark.epoch, mark.epoch)
         self.sums[mark.epoch :] = 0.0
+        self.sums[mark.epoch], self.rates[mark.epoch] = mark.sums, mark.rate
         if epoch > mark.epoch:
             self._run_again(mark, epoch)
 
@@ -417,3 +535,4 @@ class Trainer:
             self._run_slice(done, last)
             done = last
         self.n_closed = epoch  # those without an update count as well
+        self.standing, self.under_way = replace(self.standing, n_epochs=epoch), None

@@ -22,9 +22,7 @@ compiled_elsewhere = []  # kernels that scripts of `run_script` compiled
 
 
 def pytest_addoption(parser):
-    parser.addoption(
-        "--long", action="store_true", help="kill runs 200 times, and fuzz readers with thousands of files"
-    )
+    parser.addoption("--long", action="store_true", help="kill runs 200 times, fuzz readers with thousands of files")
 
 
 @pytest.fixture(scope="session")

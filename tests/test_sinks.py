@@ -52,7 +52,9 @@ def test_csv(tmp_path):
 
 def test_parquet(tmp_path):
     labels, numbers = np.array(["u", "v", "w"]), np.arange(6.0).reshape(3, 2)
-    table = pq.read_table(write(tmp_path / "p.parquet", ["y", "a", "b"], (labels[:1], numbers[:1]), (labels[1:], numbers[1:])))
+    table = pq.read_table(
+        write(tmp_path / "p.parquet", ["y", "a", "b"], (labels[:1], numbers[:1]), (labels[1:], numbers[1:]))
+    )
     assert table.to_pydict() == {"y": ["u", "v", "w"], "a": [0, 2, 4], "b": [1, 3, 5]}
 
 

@@ -29,7 +29,9 @@ def files(tmp_path):
         np.save(tmp_path / "X.npy", X)
         if y is not None:
             np.save(tmp_path / "y.npy", y)
-        return data.from_npy(tmp_path / "X.npy", None if y is None else tmp_path / "y.npy", memory_limit=memory_limit, **options)
+        return data.from_npy(
+            tmp_path / "X.npy", None if y is None else tmp_path / "y.npy", memory_limit=memory_limit, **options
+        )
 
     return files
 

@@ -1,0 +1,121 @@
+"""Checkpoints on disk: arrays and a description in a safetensors file with a checksum, of which the last two are kept.
+
+The checksum is BLAKE2b of the whole file with zeros where it stands itself, so that one flipped bit shows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from . import files
+from .atomic import replacing
+from .errors import FileError
+
+START = b'{"__metadata__":{"checksum":"'
+DIGITS = 64
+BLOCK = 1 << 20  # bytes read at a time
+DTYPES = {dtype: name for name, dtype in files.DTYPES.items()}
+
+
+def previous_name(path: str | os.PathLike[str]) -> str:
+    """What the checkpoint before the one at `path` is called."""
+    return os.path.basename(os.path.realpath(path)) + ".previous"
+
+
+def write(path: str | os.PathLike[str], description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+    """Write a checkpoint in one stroke; the former becomes "<name>.previous".
+
+    Parameters
+    ----------
+    path : path-like
+    description : dict
+        Must go through JSON.
+    arrays : dict of str to ndarray
+        float32, float64 or int64.
+
+    Raises
+    ------
+    OSError
+        Naming the path.
+    """
+    header = _header(description, arrays)
+    with replacing(path, previous_name(path)) as temporary, open(temporary, "r+b") as file:
+        digest = hashlib.blake2b(digest_size=DIGITS // 2)
+        parts: list[Any] = [len(header).to_bytes(8, "little"), header, *map(_plain, arrays.values())]
+        for part in parts:
+            digest.update(part)  # of large parts this and `write` let other threads run
+            file.write(part)
+        file.seek(8 + len(START))
+        file.write(digest.hexdigest().encode())
+
+
+def _header(description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> bytes:
+    """The JSON that a safetensors file begins with; spaces make it a multiple of 8 bytes."""
+    metadata = {"checksum": "0" * DIGITS, **files.metadata_of(description)}
+    entries: dict[str, Any] = {"__metadata__": metadata}
+    end = 0
+    for name, array in arrays.items():
+        begin, end = end, end + array.nbytes
+        entries[name] = {"dtype": DTYPES[array.dtype], "shape": array.shape, "data_offsets": (begin, end)}
+    header = json.dumps(entries, separators=(",", ":")).encode()
+    return header + b" " * (-len(header) % 8)
+
+
+def _plain(array: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+
+
+def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The checkpoint at `path`; if that is damaged or missing, with a RuntimeWarning the one before it.
+
+    Returns
+    -------
+    description : dict
+    arrays : dict of str to ndarray
+
+    Raises
+    ------
+    FileError
+        If neither can be read; the message says why.
+    FileNotFoundError
+        If there is neither.
+    """
+    newest = os.path.realpath(path)
+    previous = os.path.join(os.path.dirname(newest), previous_name(path))
+    try:
+        return _read(newest)
+    except (FileError, OSError) as error:
+        if not os.path.exists(previous):
+            raise
+        reason = error
+    try:
+        found = _read(previous)
+    except (FileError, OSError) as error:
+        raise FileError(f"{reason}; nor the one before it: {error}") from error
+    warnings.warn(f"{reason}; the checkpoint before it, {previous}, is taken", RuntimeWarning, stacklevel=3)
+    return found
+
+
+def _read(path: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    _verify(path)
+    return files.read(path)
+
+
+def _verify(path: str) -> None:
+    """Compare the checksum with the file, a block at a time."""
+    with open(path, "rb") as file:
+        head = file.read(8 + len(START) + DIGITS)
+        if head[8 : 8 + len(START)] != START:
+            raise FileError(f"cannot read {path}: it is not a checkpoint, or its beginning is damaged")
+        digest = hashlib.blake2b(head[: 8 + len(START)] + b"0" * DIGITS, digest_size=DIGITS // 2)
+        while block := file.read(BLOCK):
+            digest.update(block)
+    if digest.hexdigest().encode() != head[-DIGITS:]:
+        raise FileError(f"cannot read {path}: its checksum does not fit, so it is damaged or truncated")

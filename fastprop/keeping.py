@@ -1,0 +1,244 @@
+"""Checkpoints of a network and of the run that it is in, written by a thread of their own while training goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import checkpoints, models
+from .arguments import check_number
+from .atomic import check_writable
+from .errors import FileError
+from .runs import Run, Snapshot, Weights, run_from_description
+from .workspace import Parameters
+
+if TYPE_CHECKING:
+    from .network import Network
+    from .plan import Plan
+    from .trainer import Settings
+
+BEST = "best"
+
+
+def checkpoint(net: Network, path: str | os.PathLike[str]) -> None:
+    """Write the network, and the run it is in or was in last, to `path`."""
+    net._built()
+    run = None if net._run is None else net._run.now()
+    moment = Moment(net, run)
+    checkpoints.write(path, moment.description, moment.arrays(net._built()))
+
+
+class Moment:
+    """A copy of all that training changes, so that it may go on.
+
+    Parameters
+    ----------
+    net : Network
+    run : Run or None
+    parameters : Parameters, optional
+        To copy into.
+    """
+
+    def __init__(self, net: Network, run: Run | None, parameters: Parameters | None = None) -> None:
+        source = net._parameters
+        self.parameters = parameters or Parameters(net._built(), source.rule)
+        self.best = None if run is None else run.standing.best
+        if run is not None and run.state is not None:
+            self.parameters.restore(run.state)
+        else:
+            self.parameters.rows[0], self.parameters.rows[2:] = source.rows[0], source.rows[2:]
+            self.parameters.statistics[:], self.parameters.count = source.statistics, source.count
+        self.description = models.describe(net, net.extra) | {
+            "count": self.parameters.count,
+            "rule": source.rule.component_name,
+            "epochs_done": net.epochs_done,
+            "has_seen_data": net._has_seen_data,
+            "history": getattr(net, "history_", None) if run is None else run.history,
+            "shows_best": run is not None and run.state is not None and self.best is not None,
+            "run": None if run is None else run.describe(),
+        }
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether training goes well: where it does not, nobody wants to go on from here."""
+        return bool(np.isfinite(self.parameters.rows[0]).all())
+
+    def arrays(self, plan: Plan) -> dict[str, np.ndarray]:
+        """Unpadded copies by name: those of a model, the rule's slots, and the best weights."""
+        parameters = self.parameters
+        arrays = models.named_arrays(plan, parameters)
+        for row in range(2, len(parameters.rows)):
+            arrays |= _prefixed(f"slots.{row - 2}", models.named_arrays(plan, parameters, row))
+        if self.best is not None:
+            best = Parameters(plan, parameters.rule)
+            best.rows[0], best.statistics[:] = self.best
+            arrays |= _prefixed(BEST, models.named_arrays(plan, best))
+        return arrays
+
+
+def _prefixed(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {f"{prefix}.{name}": array for name, array in arrays.items()}
+
+
+# ---- back ---------------------------------------------------------------------------------------------------------
+
+
+def groups_of(arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+    """The arrays of a checkpoint: "" for the model's, "slots.0", ... and "best"."""
+    groups: dict[str, dict[str, np.ndarray]] = {"": {}}
+    for name, array in arrays.items():
+        group, _, rest = name.partition("layers.")
+        groups.setdefault(group.rstrip("."), {})["layers." + rest] = array
+    return groups
+
+
+def restore(
+    net: Network, description: Mapping[str, Any], groups: dict[str, dict[str, np.ndarray]], custom: Any
+) -> None:
+    """Put a network that has the model's arrays where the checkpoint was taken.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If the description and the arrays do not fit each other.
+    """
+    plan, parameters = net._built(), net._parameters
+    best, groups = groups.get(BEST), {k: g for k, g in groups.items() if k not in ("", BEST)}
+    if description["rule"] == parameters.rule.component_name:  # else the optimizer was changed, and starts anew
+        if set(groups) != {f"slots.{i}" for i in range(len(parameters.rows) - 2)}:
+            raise ValueError(f"it has the optimizer's state {sorted(groups)}")
+        for name, arrays in groups.items():
+            models.set_named_arrays(plan, parameters, arrays, 2 + int(name.rpartition(".")[2]), finite=False)
+        parameters.count = _count(description["count"])
+    net.epochs_done, net._has_seen_data = _count(description["epochs_done"]), bool(description["has_seen_data"])
+    if description["history"] is not None:
+        net.history_ = {str(name): list(values) for name, values in description["history"].items()}
+    if description["run"] is None:
+        return
+    weights: Weights | None = None
+    state: Snapshot | None = None
+    if best is not None:
+        kept = Parameters(plan, parameters.rule)
+        models.set_named_arrays(plan, kept, best)
+        weights = kept.rows[0].copy(), kept.statistics.copy()
+    if description["shows_best"]:
+        if weights is None:
+            raise FileError("its best weights are missing")
+        state = parameters.snapshot()
+        parameters.rows[0], parameters.statistics[:] = weights
+    net._run = run_from_description(description["run"], weights, state, custom)
+    net._penalties = net._run.penalties
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or not 0 <= value < 2**62:
+        raise ValueError(f"{value!r} is no number of updates or epochs")
+    return value
+
+
+# ---- while training -----------------------------------------------------------------------------------------------
+
+
+class Keeper:
+    """Writes checkpoints of a fit every so often; training waits for the copy of the parameters only.
+
+    Parameters
+    ----------
+    net : Network
+    path : path-like
+    every : float
+        Seconds.
+    """
+
+    def __init__(self, net: Network, path: str | os.PathLike[str], every: float) -> None:
+        self.net, self.path, self.every = net, path, every
+        self.count = net._parameters.count
+        self.thread: threading.Thread | None = None
+        self.error: BaseException | None = None
+        self.spare: Parameters | None = None
+        self.next = time.monotonic() + every
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time for a checkpoint, and the last one is written."""
+        return time.monotonic() >= self.next and not self.is_writing
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether the thread is at work."""
+        return self.thread is not None and self.thread.is_alive()
+
+    def look(self, trainer: Any) -> None:
+        """Begin a checkpoint of where `trainer` stands if it is time; to be called between two updates.
+
+        Raises
+        ------
+        OSError
+            If the last one could not be written.
+        """
+        if self.error is not None:
+            raise self.error
+        if not self.is_due:
+            return
+        moment = Moment(self.net, trainer.now(), self.spare)
+        self.spare, self.next = moment.parameters, time.monotonic() + self.every
+        # A daemon: at the interpreter's end nobody waits for a disk. A checkpoint appears in one stroke or not at all.
+        self.thread = threading.Thread(target=self._write, args=(moment,), name="fastprop checkpoint", daemon=True)
+        self.thread.start()
+
+    def _write(self, moment: Moment) -> None:
+        try:
+            if moment.is_finite:
+                checkpoints.write(self.path, moment.description, moment.arrays(self.net._built()))
+        except BaseException as error:  # for `look` to raise
+            self.error = error
+
+    def close(self, failure: BaseException | None = None) -> None:
+        """Write how the fit ended; after a `failure` a second one is a warning only."""
+        if self.thread is not None:
+            self.thread.join()
+        if self.error is not None and self.error is failure:
+            return
+        if failure is None:
+            if self.error is not None:
+                raise self.error
+            checkpoint(self.net, self.path)
+        elif self.error is None and self.net._parameters.count != self.count:
+            try:
+                checkpoint(self.net, self.path)
+            except OSError as error:
+                warnings.warn(f"no checkpoint of how the fit ended: {error}", RuntimeWarning, stacklevel=2)
+
+
+def check_every(every: Any) -> float:
+    """Seconds between checkpoints."""
+    return check_number("checkpoint_every", every, 0.0, inclusive="neither")
+
+
+@contextlib.contextmanager
+def keeping(net: Network, settings: Settings) -> Iterator[Keeper | None]:
+    """A keeper for a fit, if it is to have checkpoints; at the end, come as it may, it writes a last one.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written; before training where that can be known.
+    """
+    if settings.checkpoint is None:
+        yield None
+        return
+    check_writable(settings.checkpoint)
+    keeper = Keeper(net, settings.checkpoint, settings.checkpoint_every)
+    try:
+        yield keeper
+    except BaseException as failure:
+        keeper.close(failure)
+        raise
+    keeper.close()
