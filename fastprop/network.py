@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -377,6 +377,12 @@ class Network:
 
     # ---- using ----------------------------------------------------------------------------------------------------
 
+    @overload
+    def predict(self, X: Any, out: None = None) -> np.ndarray: ...
+
+    @overload
+    def predict(self, X: Any, out: str | os.PathLike[str]) -> None: ...
+
     def predict(self, X: Any, out: str | os.PathLike[str] | None = None) -> np.ndarray | None:
         """Labels for losses of classes, else numbers in the shape of y.
 
@@ -395,6 +401,12 @@ class Network:
         if out is not None:
             raise ValueError("out is for datasets: predictions of rows in memory are returned")
         return decode(self._raw(X), self.loss, self.classes_, self._one_dimensional)
+
+    @overload
+    def predict_proba(self, X: Any, out: None = None) -> np.ndarray: ...
+
+    @overload
+    def predict_proba(self, X: Any, out: str | os.PathLike[str]) -> None: ...
 
     def predict_proba(self, X: Any, out: str | os.PathLike[str] | None = None) -> np.ndarray | None:
         """Probabilities of the classes, shape (n_samples, n_classes); of each yes for several outputs of bce.

@@ -22,7 +22,8 @@ FLOORS = [
     {"warmup", "__init__"},
     {"loading", "estimators"},
     {"network"},
-    {"keeping"},
+    {"keeping", "stream_training"},
+    {"streams"},
     {"models", "summary", "validation", "undo"},
     {"trainer"},
     {"samples", "passes", "quick", "runs"},
@@ -35,7 +36,7 @@ FLOORS = [
     {"programs"},
     {"workspace"},
     {"plan"},
-    {"checkpoints"},
+    {"checkpoints", "data"},
     {"targets", "labels", "callbacks", "files"},
     {"layers", "losses", "optimizers"},
     {"schedules", "initializers"},
@@ -77,14 +78,14 @@ def imports(path):
 def inner(path, prefix, folder):
     """The modules of its own package that a file imports; a name that is no module comes from `__init__`."""
     names = {name.removeprefix(prefix).split(".")[0] for name in imports(path) if name.startswith(prefix)}
-    modules = {module.stem for module in folder.glob("*.py")} | {"kernels", "estimators"}
+    modules = {module.stem for module in folder.glob("*.py")} | {"kernels", "estimators", "data"}
     return {name if name in modules else "__init__" for name in names}
 
 
 PACKAGE, KERNELS = folders()
-ESTIMATORS = PACKAGE / "estimators"
+PARTS = [PACKAGE / "data", PACKAGE / "estimators"]
 GRAPH = {path.stem: inner(path, ".", PACKAGE) | inner(path, "fastprop.", PACKAGE) for path in PACKAGE.glob("*.py")}
-GRAPH["estimators"] = set().union(*(inner(path, "..", PACKAGE) for path in ESTIMATORS.glob("*.py")))
+GRAPH |= {part.name: set().union(*(inner(path, "..", PACKAGE) for path in part.glob("*.py"))) for part in PARTS}
 
 
 def test_every_module_has_a_floor():
@@ -99,8 +100,8 @@ def test_imports_run_downwards(module):
 
 def test_no_import_runs_in_circles():
     kernels = {path.stem: inner(path, ".", KERNELS) for path in KERNELS.glob("*.py")}
-    estimators = {path.stem: inner(path, ".", ESTIMATORS) - {"__init__"} for path in ESTIMATORS.glob("*.py")}
-    for graph in (GRAPH, kernels, estimators):
+    parts = [{path.stem: inner(path, ".", part) - {"__init__"} for path in part.glob("*.py")} for part in PARTS]
+    for graph in (GRAPH, kernels, *parts):
         assert list(graphlib.TopologicalSorter(graph).static_order())
 
 

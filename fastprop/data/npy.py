@@ -51,10 +51,10 @@ class Array(NamedTuple):
 
     def _fill(self, file: int, out: np.ndarray, at: int) -> None:
         """Read as many bytes as `out` has."""
-        view = memoryview(out.view(np.uint8).reshape(-1)) if out.size else memoryview(b"")
+        view = out.reshape(-1).view(np.uint8)
         done = 0
         while done < len(view):
-            n = os.preadv(file, [view[done:]], at + done)
+            n = os.preadv(file, [view[done:]], at + done)  # type: ignore[list-item]  # NumPy says not that it is one
             if n == 0:
                 raise FileError(
                     f"{self.path} shrank while it was read: it ends at byte {os.fstat(file).st_size}, its header "

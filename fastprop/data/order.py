@@ -9,7 +9,7 @@ even a sample of the whole as so many pieces can be.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -52,13 +52,13 @@ def far_apart(n: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def side_by_side(
-    source: Source, pieces: Sequence[int], skip_bad: bool, memory: Memory | None = None
+    source: Source, pieces: Iterable[int], skip_bad: bool, memory: Memory | None = None
 ) -> Iterator[tuple[int, Block]]:
     """The blocks of several pieces, always the next one of the piece that is furthest behind; with its number."""
     options = {"memory": memory} if source.reads_into_memory else {}
-    readers = {piece: source.read(piece, skip_bad, **options) for piece in pieces}
-    totals = {piece: max(1, source.rows_of(piece) or 1) for piece in pieces}
-    behind = [(0.0, place, piece, 0) for place, piece in enumerate(pieces)]
+    readers = {piece: source.read(piece, skip_bad, **options) for piece in map(int, pieces)}
+    totals = {piece: max(1, source.rows_of(piece) or 1) for piece in readers}
+    behind = [(0.0, place, piece, 0) for place, piece in enumerate(readers)]
     try:
         while behind:
             _, place, piece, done = heapq.heappop(behind)

@@ -87,14 +87,17 @@ def finite_rows(values: Any) -> np.ndarray | None:
         return _finite_rows_of_csr(values)
     if values.dtype.kind == "O":
         missing = np.array([v is None or v != v for v in values.ravel()]).reshape(values.shape)
-        return ~missing if values.ndim == 1 else ~missing.any(axis=1)
+        return _whole_rows(~missing)
     if values.dtype.kind != "f":
         return None
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(values.sum(dtype=np.float32 if values.dtype.itemsize == 2 else None)):
             return None
-    finite = np.isfinite(values)
-    return finite if values.ndim == 1 else finite.all(axis=1)
+    return _whole_rows(np.isfinite(values))
+
+
+def _whole_rows(good: np.ndarray) -> np.ndarray:
+    return good if good.ndim == 1 else np.asarray(good.all(axis=1))
 
 
 def _finite_rows_of_csr(X: Any) -> np.ndarray | None:

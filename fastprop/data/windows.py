@@ -304,7 +304,7 @@ class _Filling:
 
     def add(self, part: Part, k: int) -> int:
         """Take rows of a part from row k on; returns how many."""
-        n = min(self.room - self.n, part.X.shape[0] - k)
+        n = min(self.room - self.n, int(part.X.shape[0]) - k)
         rows = part.X[k : k + n]
         if self.memory is None:
             self.X.append(rows)
