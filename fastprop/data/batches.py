@@ -68,11 +68,15 @@ class BatchSource(Source):
         raise FileError(f"{NAME} are empty: the iterator gave nothing")
 
     def read(self, piece: int, skip_bad: bool = False) -> Iterator[Block]:
-        row = 0
+        row, first = 0, None
         for number, batch in enumerate(self._start()):
             block = _block(batch, number, row)
-            if len(block):
-                yield block
+            if len(block) == 0:
+                continue
+            first = first or _form(block)
+            if _form(block) != first:
+                raise FileError(f"batch {number} of the iterator has {_form(block)}, those before {first}")
+            yield block
             row += len(block)
 
     def _start(self) -> Iterable[Any]:
@@ -92,6 +96,12 @@ class BatchSource(Source):
             f"{NAME}: the iterator was read once and is at its end; give from_batches a function that makes a new "
             f"one, such as a generator function, to read the data again"
         )
+
+
+def _form(block: Block) -> str:
+    """What must be the same for all batches, in words."""
+    kind = "CSR" if is_sparse(block.rows) else "dense"
+    return f"{block.rows.shape[1]} columns ({kind}) and {'no y' if block.y is None else 'y'}"
 
 
 def _block(batch: Any, number: int, row: int) -> Block:

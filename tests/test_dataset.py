@@ -1,0 +1,317 @@
+"""Datasets: what they say of themselves, their parts, their preparation, and the estimators that learn from them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+import fastprop as fp
+from fastprop import data
+from fastprop.data.sizes import parse_bytes
+
+pytestmark = pytest.mark.quick
+
+N = 4_001
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((N, 5)).astype("f4")
+Y = (X[:, 0] - 2 * X[:, 1]).astype("f4")
+
+
+def saved(folder, X=X, y=Y, memory_limit="64kB", **options):
+    np.save(folder / "X.npy", X)
+    if y is not None:
+        np.save(folder / "y.npy", y)
+    y_path = None if y is None else folder / "y.npy"
+    return data.from_npy(folder / "X.npy", y_path, memory_limit=memory_limit, **options)
+
+
+def rows_of(dataset):
+    """All rows, in order."""
+    return np.concatenate([X for X, _, _ in dataset.blocks()])
+
+
+@pytest.mark.parametrize(
+    ("size", "n_bytes"),
+    [
+        ("500MB", 500_000_000),
+        ("1.5 GB", 1_500_000_000),
+        ("2GiB", 2 << 30),
+        ("64k", 64_000),
+        ("10 b", 10),
+        (12, 12),
+        (np.int64(5), 5),
+    ],
+)
+def test_sizes(size, n_bytes):
+    assert parse_bytes("memory_limit", size) == n_bytes
+
+
+@pytest.mark.parametrize("size", ["", "MB", "1 XB", "-3MB", "0", 0, "1e3", "nan"])
+def test_no_sizes(size):
+    with pytest.raises(ValueError, match="memory_limit must be"):
+        parse_bytes("memory_limit", size)
+    with pytest.raises(TypeError, match="memory_limit must be"):
+        parse_bytes("memory_limit", 1.5)
+
+
+def test_what_a_dataset_says(tmp_path):
+    dataset = saved(tmp_path)
+    assert (dataset.n_samples, dataset.n_features, dataset.dtype, dataset.feature_names) == (N, 5, np.float32, None)
+    assert not dataset.is_sequential
+    assert repr(dataset).startswith(f"Dataset('{tmp_path}/X.npy', n_samples=4,001, n_features=5, shuffled by the order")
+    batches = data.from_batches(lambda: iter([(X, Y)]))
+    assert batches.is_sequential
+    assert batches.n_samples is None
+    assert "within windows of 6,250,000 rows, in the order of the source" in repr(batches)
+
+
+@pytest.mark.parametrize("n", [1, 7, 1_000, 5_000])
+def test_head(tmp_path, n):
+    head, y = saved(tmp_path).head(n)
+    np.testing.assert_array_equal(head, X[:n])
+    np.testing.assert_array_equal(y, Y[:n])
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i1", "u2", "i8", "?", ">f4", ">i2"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_npy_files_of_any_dtype_and_order(tmp_path, dtype, order):
+    values = np.asarray(np.abs(X * 10).astype(dtype), order=order)
+    np.testing.assert_array_equal(rows_of(saved(tmp_path, values)), values)
+
+
+def test_split_shares_the_rows(tmp_path):
+    whole = saved(tmp_path)
+    train, test = whole.split(0.25, seed=3)
+    inner, outer = train.split(0.5, seed=3)
+    assert train.n_samples + test.n_samples == N
+    assert test.n_samples / N == pytest.approx(0.25, abs=0.03)
+    parts = [rows_of(part) for part in (inner, outer, test)]
+    assert [len(rows) for rows in parts] == [inner.n_samples, outer.n_samples, test.n_samples]
+    assert inner.n_samples / train.n_samples == pytest.approx(0.5, abs=0.05)
+    np.testing.assert_array_equal(np.sort(np.concatenate(parts)[:, 0]), np.sort(X[:, 0]))
+    np.testing.assert_array_equal(rows_of(whole.split(0.25, seed=3)[1]), parts[2])
+    assert rows_of(whole.split(0.25, seed=4)[1]).tolist() != parts[2].tolist()
+    for fraction in (0.0, 1.0, -1):
+        with pytest.raises(ValueError, match=r"fraction must be within \(0, 1\)"):
+            whole.split(fraction)
+
+
+@pytest.mark.parametrize("labels", [np.array(["b", "a", "c"]), np.array([3, -1, 7]), np.array([True, False, True])])
+def test_labels_are_counted(tmp_path, labels):
+    y = labels[np.arange(N) % 3]
+    classes, counts = saved(tmp_path, y=y).labels()
+    expected, expected_counts = np.unique(y, return_counts=True)
+    np.testing.assert_array_equal(classes, expected)
+    assert classes.dtype.kind == expected.dtype.kind
+    np.testing.assert_array_equal(counts, expected_counts)
+
+
+def test_load_takes_what_fits(tmp_path):
+    assert saved(tmp_path).load() is None
+    X_all, y_all, n_skipped = saved(tmp_path, memory_limit="1MB").load()
+    np.testing.assert_array_equal(X_all, X)
+    np.testing.assert_array_equal(y_all, Y)
+    assert n_skipped == 0
+    assert data.from_batches(iter([(X, Y)])).load() is None  # it would be gone
+
+
+# ---- columns and their preparation --------------------------------------------------------------------------------
+
+
+def test_targets_among_the_columns(tmp_path):
+    both = np.column_stack([X, Y])
+    dataset = saved(tmp_path, both, None, target=5, ignore=[0])
+    head, y = dataset.head(10)
+    np.testing.assert_array_equal(head, X[:10, 1:])
+    np.testing.assert_array_equal(y, Y[:10])
+    _, two = saved(tmp_path, both, None, target=[5, 0]).head(10)
+    np.testing.assert_array_equal(two, both[:10, [5, 0]])
+    with pytest.raises(ValueError, match="no column '6'"):
+        saved(tmp_path, both, None, target=6)
+    with pytest.raises(ValueError, match="y_path is given, too"):
+        saved(tmp_path, both, Y, target=5)
+
+
+def table(folder, n=3_000):
+    """A CSV file with numbers, gaps and text."""
+    rng = np.random.default_rng(1)
+    size, place = rng.uniform(1, 9, n), np.array(["town", "coast", ""])[rng.integers(0, 3, n)]
+    price = 50 * size + 100 * (place == "coast") + rng.normal(0, 5, n)
+    lines = ["size,place,price"]
+    lines += [f"{'' if i % 50 == 0 else s:.6},{p},{y:.3f}" if i % 50 else f",{p},{y:.3f}" for i, (s, p, y) in
+              enumerate(zip(size, place, price, strict=True))]  # fmt: skip
+    (folder / "rooms.csv").write_text("\n".join(lines) + "\n")
+    return folder / "rooms.csv", price
+
+
+def test_a_network_remembers_the_preparation(tmp_path):
+    path, price = table(tmp_path)
+    dataset = data.from_csv(path, target="price", prepare=True, memory_limit="64kB")
+    net = fp.Network([fp.Dense(16, activation="relu"), fp.Dense(1)], seed=0, optimizer=fp.Adam(lr=0.01))
+    net.fit(dataset, epochs=10, batch_size=16)
+    assert net.evaluate(dataset)["r2"] > 0.95
+    net.save(tmp_path / "m.safetensors")
+    loaded = fp.load(tmp_path / "m.safetensors")
+    assert list(loaded.feature_names_in_) == ["size", "place=", "place=coast", "place=town"]
+    raw = data.from_csv(path, memory_limit="64kB")
+    predicted = loaded.predict(raw)
+    np.testing.assert_array_equal(predicted, net.predict(raw))
+    assert 1 - ((predicted - price) ** 2).mean() / price.var() > 0.95  # in the units of the file
+    loaded.predict(raw, out=tmp_path / "p.npy")
+    np.testing.assert_array_equal(np.load(tmp_path / "p.npy"), predicted)
+    assert loaded.evaluate(data.from_csv(path, target="price"))["r2"] == pytest.approx(net.evaluate(dataset)["r2"])
+
+
+def test_columns_are_found_by_name(tmp_path):
+    (tmp_path / "a.csv").write_text("a,b,y\n" + "".join(f"{i},{-i},{2 * i}\n" for i in range(500)))
+    (tmp_path / "b.csv").write_text("y,b,other,a\n" + "".join(f"{2 * i},{-i},7,{i}\n" for i in range(500)))
+    net = fp.Network([fp.Dense(1)], seed=0)
+    net.fit(data.from_csv(tmp_path / "a.csv", target="y"), epochs=1)
+    assert list(net.feature_names_in_) == ["a", "b"]
+    first, second = (net.predict(data.from_csv(tmp_path / name)) for name in ("a.csv", "b.csv"))
+    np.testing.assert_array_equal(first, second)
+    (tmp_path / "c.csv").write_text("a,y\n1,2\n")
+    with pytest.raises(ValueError, match=r"c\.csv lacks the column 'b'"):
+        net.predict(data.from_csv(tmp_path / "c.csv"))
+
+
+def test_text_needs_a_preparation(tmp_path):
+    path, _ = table(tmp_path)
+    net = fp.Network([fp.Dense(1)])
+    with pytest.raises(ValueError, match=r"text in 'place' is no number; prepare=True encodes it, ignore="):
+        net.fit(data.from_csv(path, target="price"))
+    assert not net.is_built
+
+
+def test_another_preparation_is_refused(tmp_path):
+    path, _ = table(tmp_path)
+    net = fp.Network([fp.Dense(1)], seed=0)
+    dataset = data.from_csv(path, target="price", prepare=True)
+    net.fit(dataset, epochs=1)
+    other = data.from_csv(path, target="price", prepare=data.Prepare(standardise=False))
+    with pytest.raises(ValueError, match="prepared otherwise than what the network was trained on"):
+        net.evaluate(other)
+    net.evaluate(data.from_csv(path, target="price", prepare=net.preparation_))
+
+
+def test_only_our_rows_are_learnt_from(tmp_path):
+    path, _ = table(tmp_path)
+    train, test = data.from_csv(path, target="price").split(0.5)
+    means = [part.prepare().preparation.columns["size"].mean for part in (train, test)]
+    assert means[0] != means[1]
+    prepared = test.prepare(train.prepare().preparation)
+    assert prepared.preparation.columns["size"].mean == means[0]
+    with pytest.raises(TypeError, match="prepare must be"):
+        train.prepare("yes")
+
+
+# ---- batches ------------------------------------------------------------------------------------------------------
+
+
+def test_batches_of_frames_have_names():
+    pandas = pytest.importorskip("pandas")
+    frames = [(pandas.DataFrame(X[i : i + 100], columns=list("abcde")), Y[i : i + 100]) for i in range(0, N, 100)]
+    dataset = data.from_batches(lambda: iter(frames))
+    assert dataset.feature_names == tuple("abcde")
+    np.testing.assert_array_equal(rows_of(dataset), X)
+
+
+@pytest.mark.parametrize(
+    ("batches", "message"),
+    [
+        ([], "batches are empty"),
+        ([(X, Y[:-1])], "batch 0 of the iterator: y has 4000 rows but X has 4001"),
+        ([(X, Y), (X[:, 0], Y)], "batch 1 of the iterator: X must be 2-D"),
+        ([(X, Y), (X[:, :3], Y)], r"batch 1 of the iterator has 3 columns \(dense\) and y, those before 5 columns"),
+        ([(X, Y), X], r"batch 1 of the iterator has 5 columns \(dense\) and no y, those before"),
+    ],
+)
+def test_batches_that_do_not_fit(batches, message):
+    with pytest.raises(ValueError, match=message):
+        fp.Network([fp.Dense(1)]).fit(data.from_batches(lambda: iter(batches), memory_limit="64kB"), epochs=1)
+
+
+def test_batches_must_be_iterable():
+    with pytest.raises(TypeError, match="from_batches takes an iterable or a function"):
+        data.from_batches(3)
+
+
+def test_batches_of_a_list_are_read_again():
+    dataset = data.from_batches([(X[:2_000], Y[:2_000]), (X[2_000:], Y[2_000:])], memory_limit="64kB", n_samples=N)
+    net = fp.Network([fp.Dense(1)], seed=0)
+    assert len(net.fit(dataset, epochs=3)["loss"]) == 3
+    assert dataset.n_samples == N
+
+
+# ---- estimators ---------------------------------------------------------------------------------------------------
+
+
+def test_the_loop_of_partial_fit(tmp_path):
+    from sklearn.linear_model import SGDRegressor
+
+    dataset = saved(tmp_path, memory_limit="256kB")
+    for model in (SGDRegressor(random_state=0), fp.SGDRegressor(random_state=0), fp.MLPRegressor(random_state=0)):
+        assert dataset.partial_fit(model, epochs=20, seed=1) is model
+        assert model.score(X, Y) > 0.9
+
+
+def test_the_loop_of_partial_fit_knows_all_classes(tmp_path):
+    y = np.array(["left", "right"])[(np.sort(Y) > 0).astype(int)]
+    dataset = saved(tmp_path, X[np.argsort(Y)], y, memory_limit="64kB")
+    for model in (fp.SGDClassifier(loss="log_loss", random_state=0), fp.MLPClassifier(random_state=0)):
+        dataset.partial_fit(model, epochs=2)
+        assert model.classes_.tolist() == ["left", "right"]
+        assert model.score(X[np.argsort(Y)], y) > 0.9
+
+
+def test_the_loop_of_partial_fit_on_csr():
+    S = sparse.random_array((2_000, 30), density=0.2, format="csr", rng=np.random.default_rng(0))
+    y = np.asarray(S.sum(axis=1)).ravel() > np.median(S.sum(axis=1))
+    batches = [(S[i : i + 100], y[i : i + 100]) for i in range(0, 2_000, 100)]
+    model = fp.SGDClassifier(random_state=0)
+    data.from_batches(batches, memory_limit="64kB").partial_fit(model, epochs=10)
+    assert model.score(S, y) > 0.9
+
+
+# ---- files that are none ------------------------------------------------------------------------------------------
+
+
+def test_npy_files_that_are_none(tmp_path):
+    path = tmp_path / "bad.npy"
+    path.write_bytes(b"not an array")
+    with pytest.raises(fp.FileError, match=r"cannot read .*bad\.npy: not an \.npy file"):
+        data.from_npy(path)
+    np.save(path, np.array([{}, []], dtype=object), allow_pickle=True)
+    with pytest.raises(fp.FileError, match="it holds Python objects"):
+        data.from_npy(path)
+    for array, message in [
+        (np.zeros(3), "X must be 2-D"),
+        (np.zeros((2, 2, 2)), "must have 1 or 2 dimensions"),
+        (np.zeros((0, 2)), "not be empty"),
+        (np.zeros((2, 2), complex), "X must hold real numbers, got dtype complex128"),
+        (np.array([["a"]]), "X must hold real numbers, got dtype <U1"),
+    ]:
+        np.save(path, array)
+        with pytest.raises(fp.FileError, match=message):
+            data.from_npy(path)
+    np.save(path, X)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(fp.FileError, match="it is truncated: 80048 bytes instead of 80148"):
+        data.from_npy(path)
+    with pytest.raises(FileNotFoundError, match=r"none\.npy"):
+        data.from_npy(tmp_path / "none.npy")
+
+
+def test_targets_of_another_length(tmp_path):
+    with pytest.raises(fp.FileError, match=r"y\.npy has 4000 rows, but .*X\.npy has 4001"):
+        saved(tmp_path, y=Y[:-1])
+
+
+def test_arguments_of_datasets(tmp_path):
+    with pytest.raises(ValueError, match="unknown on_bad_rows 'ignore'"):
+        saved(tmp_path, on_bad_rows="ignore")
+    with pytest.raises(ValueError, match="memory_limit must be a size"):
+        saved(tmp_path, memory_limit="much")
+    with pytest.raises(ValueError, match="n must be"):
+        saved(tmp_path).head(0)
