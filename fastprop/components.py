@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from .arguments import check_number
+from .errors import MissingClassError
 from .kernels.components import Registry, nearest, snake_case
 
 Description = dict[str, Any]
@@ -66,18 +67,18 @@ def find_class(name: str, kind: str, known: Mapping[str, Any], custom: Mapping[s
 
     Raises
     ------
-    ValueError
+    MissingClassError
         If there is none; the message says how to give it.
     """
-    if not isinstance(name, str):
-        raise TypeError(f"the name of the {kind} must be a string, got {name!r}")
+    if not isinstance(name, str) or len(name) > 1000:
+        raise TypeError(f"the name of the {kind} must be a string of usual length")
     if custom and name in custom:
         return custom[name]
     if name not in tuple(known):
         importlib.import_module(".estimators", __package__)  # they register losses and rules of their own
     if name in tuple(known):
         return known[name]
-    raise ValueError(
+    raise MissingClassError(
         f"the file needs the {kind} {name!r}, which is not registered: import the module that defines it, or give "
         f"custom={{{name!r}: ...}}; {nearest(name, known)}"
     )

@@ -9,3 +9,7 @@ class DivergenceError(ValueError):
 
 class FileError(ValueError):
     """A file is not one of ours, is damaged, or is from a newer version."""
+
+
+class MissingClassError(ValueError):
+    """A file needs a class of the user's that is neither registered nor in `custom`."""

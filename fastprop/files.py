@@ -6,9 +6,11 @@ The description is JSON in the file's metadata, under "fastprop"; any safetensor
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Mapping
-from typing import Any, TypeAlias
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +23,10 @@ Path: TypeAlias = "str | os.PathLike[str]"
 VERSION = 1
 KEY = "fastprop"
 MAX_HEADER = 100 * 10**6  # bytes; the limit of safetensors itself
-DTYPES = {"F32": np.dtype(np.float32), "F64": np.dtype(np.float64), "I64": np.dtype(np.int64)}
+MAX_OBJECTS = 2**26  # bytes that a header takes as Python objects; more only in a file of half of that
+MAX_DEPTH = 64  # of objects and lists in each other: Residual in Residual takes two
+MAX_DIMENSIONS = 8
+DTYPES = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8"), "I64": np.dtype("<i8")}
 
 
 def write(path: Path, description: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -39,6 +44,8 @@ def write(path: Path, description: Mapping[str, Any], arrays: Mapping[str, NDArr
     ------
     TypeError
         If an array has another dtype, or the description holds what JSON cannot.
+    ValueError
+        If the description holds more than `read` takes.
     OSError
         If the file cannot be written.
     """
@@ -54,7 +61,12 @@ def write(path: Path, description: Mapping[str, Any], arrays: Mapping[str, NDArr
 
 def metadata_of(description: Mapping[str, Any]) -> dict[str, str]:
     """The metadata of a file: the description as JSON, with the version."""
-    return {KEY: json.dumps({**description, "version": VERSION}, default=_plain)}
+    text = json.dumps({**description, "version": VERSION}, default=_plain)
+    if object_bytes(text) > max(MAX_OBJECTS, 2 * len(text)):
+        raise ValueError(f"the description holds too much: more than {MAX_OBJECTS} bytes of strings and numbers")
+    if not is_shallow(text):
+        raise ValueError(f"the description must not be nested deeper than {MAX_DEPTH}")
+    return {KEY: text}
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -73,64 +85,193 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     OSError
         If it cannot be opened.
     """
-    header = _read_header(path)
-    description = _description_of(path, header)
-    for name, entry in header.items():
-        if name != "__metadata__" and not (isinstance(entry, dict) and entry.get("dtype") in DTYPES):
-            raise _error(path, f"array {name!r} is not float32, float64 or int64")
-    return description, _read_arrays(path)
+    with Contents(path) as contents:
+        return contents.description, dict(contents)
 
 
-def _read_header(path: Path) -> dict[str, Any]:
-    """The JSON header: its length as 8 bytes, then the text. Lengths are checked before memory is taken."""
-    with open(path, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        n = int.from_bytes(file.read(8), "little")
-        if size < 8 or n > min(MAX_HEADER, size - 8):
-            raise _error(path, "it is truncated or not a safetensors file")
-        text = file.read(n)
-    header = _parse(path, text)
-    if not isinstance(header.get("__metadata__", {}), dict):
-        raise _error(path, "its metadata are damaged")
-    return header
+class Contents(Mapping[str, "NDArray[Any]"]):
+    """An open file: its description and the shapes of its arrays, checked; an array is read when it is asked for.
+
+    So whoever knows what the arrays must be can refuse a file before memory is taken for them. The reader trusts
+    nothing: lengths are held against the file's size before anything of that length is read, and what the JSON would
+    take as Python objects is bounded too. A memory map (safetensors' way) would double the resident memory, and kill
+    the process if the file shrinks.
+
+    Parameters
+    ----------
+    path : str or path
+
+    Attributes
+    ----------
+    description : dict
+        Without "version".
+    entries : dict of str to Entry
+        What the header says of each array.
+    size : int
+        Bytes of the file.
+
+    Raises
+    ------
+    FileError, OSError
+        As `read`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = open(path, "rb")  # noqa: SIM115  closed by `__exit__`, or here
+        try:
+            self.size = os.fstat(self._file.fileno()).st_size
+            header = self._read_header()
+            self.description = self._describe(header.pop("__metadata__", {}))
+            self.entries = self._check_entries(header)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> Contents:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        entry = self.entries[name]
+        array = np.empty(entry.shape, entry.dtype)
+        self._file.seek(self._start + entry.begin)
+        if self._file.readinto(array.reshape(-1).view(np.uint8)) != array.nbytes:
+            raise self._error("it was cut short while it was read")
+        return array.astype(entry.dtype.newbyteorder("="), copy=False)
+
+    def _read_header(self) -> dict[str, Any]:
+        """The JSON header: its length as 8 bytes, then the text."""
+        n = int.from_bytes(self._file.read(8), "little")
+        if self.size < 8 or n > min(MAX_HEADER, self.size - 8):
+            raise self._error("it is truncated or not a safetensors file")
+        self._start = 8 + n
+        return self._parse(self._decode(self._file.read(n)))
+
+    def _describe(self, metadata: Any) -> dict[str, Any]:
+        if not isinstance(metadata, dict):
+            raise self._error("its metadata are damaged")
+        text = metadata.pop(KEY, None)
+        if not isinstance(text, str):
+            raise self._error("it was not written by fastprop")
+        description = self._parse(text)
+        version = description.pop("version", None)
+        if not isinstance(version, int) or version < 1:
+            raise self._error("its description has no version")
+        if version > VERSION:
+            raise self._error(f"it has format {version}, this fastprop reads up to {VERSION}: upgrade fastprop")
+        return description
+
+    def _decode(self, text: bytes) -> str:
+        """All that we write is ASCII; one wide character would make the string four times as long as the text."""
+        try:
+            return text.decode("ascii")
+        except ValueError as error:
+            raise self._error(f"its header is damaged or not JSON: {error}") from error
+
+    def _parse(self, text: str) -> dict[str, Any]:
+        if object_bytes(text) > max(MAX_OBJECTS, 2 * self.size):
+            raise self._error(f"its header would take more than {MAX_OBJECTS} bytes")
+        if not is_shallow(text):
+            raise self._error("its header is damaged or not JSON: it is nested too deep")
+        try:
+            parsed = json.loads(text, object_pairs_hook=_distinct)
+        except (ValueError, RecursionError) as error:
+            raise self._error(f"its header is damaged or not JSON: {error}") from error
+        if not isinstance(parsed, dict):
+            raise self._error("its header is not a JSON object")
+        return parsed
+
+    def _check_entries(self, header: Mapping[str, Any]) -> dict[str, Entry]:
+        """What the header says of the arrays: they must fill the file, one after the other."""
+        entries = {name: self._check_entry(name, entry) for name, entry in header.items()}
+        end = 0
+        for name, entry in sorted(entries.items(), key=lambda item: (item[1].begin, item[1].end)):
+            if entry.begin != end:
+                raise self._error(f"array {_short(name)} overlaps another, or lies behind a gap")
+            end = entry.end
+        if self._start + end != self.size:
+            raise self._error("its arrays do not fill it: it is truncated or damaged")
+        return entries
+
+    def _check_entry(self, name: str, entry: Any) -> Entry:
+        if not (isinstance(entry, dict) and isinstance(entry.get("dtype"), str) and entry["dtype"] in DTYPES):
+            raise self._error(f"array {_short(name)} is not float32, float64 or int64")
+        dtype, shape, offsets = DTYPES[entry["dtype"]], entry.get("shape"), entry.get("data_offsets")
+        numbers = _counts(shape, self.size, MAX_DIMENSIONS), _counts(offsets, self.size, 2)
+        if not all(numbers) or len(entry) != 3 or len(offsets) != 2:
+            raise self._error(f"array {_short(name)} has no shape or no place in the file")
+        if offsets[1] - offsets[0] != math.prod(shape) * dtype.itemsize:
+            raise self._error(f"array {_short(name)} has another shape than bytes")
+        return Entry(dtype, tuple(shape), *offsets)
+
+    def _error(self, reason: str) -> FileError:
+        return FileError(f"cannot read {os.fspath(self.path)}: {reason}")
 
 
-def _description_of(path: Path, header: Mapping[str, Any]) -> dict[str, Any]:
-    text = header.get("__metadata__", {}).get(KEY)
-    if not isinstance(text, str):
-        raise _error(path, "it was not written by fastprop")
-    description = _parse(path, text)
-    version = description.pop("version", None)
-    if not isinstance(version, int) or version < 1:
-        raise _error(path, "its description has no version")
-    if version > VERSION:
-        raise _error(path, f"it has format {version}, this fastprop reads up to {VERSION}: upgrade fastprop")
-    return description
+class Entry(NamedTuple):
+    """Where an array lies, in bytes from the end of the header."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    begin: int
+    end: int
 
 
-def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays, by safetensors, which checks that shapes and offsets agree and fill the file."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="np") as file:
-            return {name: np.array(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118  not a dict
-    except (SafetensorError, ValueError, TypeError, OverflowError) as error:
-        raise _error(path, str(error)) from error
+# ---- JSON ---------------------------------------------------------------------------------------------------------
 
 
-def _parse(path: Path, text: str | bytes) -> dict[str, Any]:
-    try:
-        parsed = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise _error(path, "its header is damaged or not JSON") from error
-    if not isinstance(parsed, dict):
-        raise _error(path, "its header is not a JSON object")
-    return parsed
+def object_bytes(text: str) -> int:
+    """At least what a JSON text takes as Python objects: some 64 bytes for a list or a string, 32 for a number."""
+    return 64 * (text.count("[") + text.count("{")) + 32 * (text.count('"') + text.count(",") + 1)
 
 
-def _error(path: Path, reason: str) -> FileError:
-    return FileError(f"cannot read {os.fspath(path)}: {reason}")
+def is_shallow(text: str) -> bool:
+    """Whether objects and lists are nested at most `MAX_DEPTH` deep; without recursion, which a text could exhaust."""
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return True
+    depth = 0
+    for token in _TOKENS.finditer(text):
+        depth += _STEPS.get(token[0], 0)
+        if depth > MAX_DEPTH:
+            return False
+    return True
+
+
+# Strings, closed or not, and brackets. Possessive: without it the stack of a long string is longer than the string.
+_TOKENS = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{}]', re.DOTALL)
+_STEPS = {"[": 1, "{": 1, "]": -1, "}": -1}
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; two readers may take different ones of two values of one key, so there must not be two."""
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise ValueError(f"the key {_short(twice)} is there twice")
+    return made
+
+
+def _counts(values: Any, most: int, length: int) -> bool:
+    """Whether this is a list of at most `length` integers within 0..most."""
+    return (
+        isinstance(values, list)
+        and len(values) <= length
+        and all(type(v) is int and 0 <= v <= most for v in values)  # bool is an int too
+    )
+
+
+def _short(name: str) -> str:
+    return repr(name if len(name) < 100 else name[:100] + "...")
 
 
 def _plain(value: Any) -> Any:

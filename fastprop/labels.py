@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,8 @@ from .checks import first_row
 Array = NDArray[Any]
 
 KINDS = "biufUMO"  # of labels that go to files
+DTYPE = re.compile(rf"[<>=|]?[{KINDS}]\d{{0,9}}(\[[a-zA-Z]{{1,2}}\])?")  # NumPy would parse whole records
+MAX_BYTES = 2**24  # of labels from a file that says no other number
 
 
 def encode(array: Array, n_classes: int, classes: Array | None, may_infer: bool, name: str) -> tuple[Array, Array]:
@@ -130,11 +134,33 @@ def describe_classes(classes: Array | None) -> dict[str, Any] | None:
     return {"dtype": classes.dtype.str, "values": values}
 
 
-def classes_from_description(description: dict[str, Any] | None) -> Array | None:
-    """The labels that `describe_classes` described."""
+def classes_from_description(description: dict[str, Any] | None, most: int = MAX_BYTES) -> Array | None:
+    """The labels that `describe_classes` described.
+
+    Parameters
+    ----------
+    description : dict or None
+    most : int
+        Bytes that they may take: each string takes the room of the longest.
+
+    Raises
+    ------
+    ValueError, TypeError, KeyError, OverflowError
+        If they are damaged.
+    """
     if description is None:
         return None
-    dtype = np.dtype(description["dtype"])
-    if dtype.kind not in KINDS:
-        raise ValueError(f"labels of dtype {dtype} in the file are unknown")
-    return np.array(description["values"], dtype=object if dtype.kind == "O" else None).astype(dtype)
+    name, values = description["dtype"], description["values"]
+    if not (isinstance(name, str) and DTYPE.fullmatch(name)):
+        raise ValueError("labels of this dtype in the file are unknown")
+    if not isinstance(values, list) or not all(isinstance(v, (str, bool, int, float)) for v in values):
+        raise ValueError("labels in the file must be a list of strings or numbers")
+    dtype = np.dtype(name)
+    longest = max((len(v) for v in values if isinstance(v, str)), default=0)
+    if len(values) * max(dtype.itemsize, 4 * longest) > most:
+        raise ValueError(f"labels of dtype {dtype} in the file take more than {most} bytes")
+    with np.errstate(all="ignore"):
+        classes = np.array(values, dtype=object if dtype.kind == "O" else None).astype(dtype)
+    if dtype.kind != "O" and not all(a < b for a, b in itertools.pairwise(classes.tolist())):
+        raise ValueError("labels in the file must be sorted, each there once")
+    return classes

@@ -10,16 +10,20 @@ from typing import Any
 import numpy as np
 
 from . import checkpoints, files, models
+from .arguments import check_positive_int
 from .data.preparation import Preparation
-from .errors import FileError
+from .errors import FileError, MissingClassError
 from .keeping import groups_of, restore
-from .labels import classes_from_description
+from .labels import MAX_BYTES, classes_from_description
 from .layers import layer_from_description
 from .losses import loss_from_description
 from .network import Network
 from .optimizers import optimizer_from_description
 from .plan import Plan
 from .workspace import Parameters
+
+# What our own checks raise at a damaged description, and Python at numbers beyond all measure and at wrong types.
+DAMAGE = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError, MemoryError)
 
 
 def load(path: str | os.PathLike[str], custom: Mapping[str, Any] | None = None) -> Network:
@@ -40,14 +44,13 @@ def load(path: str | os.PathLike[str], custom: Mapping[str, Any] | None = None) 
     ------
     FileError
         If the file is damaged, truncated, foreign or of a newer version.
-    ValueError
-        If a class of your own is neither in `custom` nor registered; the message names it.
+    MissingClassError
+        A ValueError: if a class of your own is neither in `custom` nor registered; the message names it.
     """
-    description, arrays = files.read(path)
-    if "run" in description:
-        raise FileError(f"cannot read {os.fspath(path)}: it is a checkpoint, for fp.resume")
-    with _naming_damage(path):
-        return _network_of(description, arrays, custom)
+    with files.Contents(path) as contents, _naming_damage(path):
+        if "run" in contents.description:
+            raise ValueError("it is a checkpoint, for fp.resume")
+        return _network_of(contents.description, contents.entries, contents, contents.size, custom)
 
 
 def resume(path: str | os.PathLike[str], custom: Mapping[str, Any] | None = None) -> Network:
@@ -81,7 +84,8 @@ def resume(path: str | os.PathLike[str], custom: Mapping[str, Any] | None = None
     description, arrays = checkpoints.read(path)
     groups = groups_of(arrays)
     with _naming_damage(path):
-        net = _network_of(description, groups[""], custom)
+        size = sum(array.nbytes for array in arrays.values())
+        net = _network_of(description, groups[""], groups[""], size, custom)
         restore(net, description, groups, custom)
     return net
 
@@ -91,36 +95,78 @@ def _naming_damage(path: str | os.PathLike[str]) -> Iterator[None]:
     """Errors of a damaged description name the file."""
     try:
         yield
-    except (KeyError, AttributeError, TypeError) as error:
-        raise FileError(f"cannot read {os.fspath(path)}: its description is damaged ({error!r})") from error
-    except ValueError as error:
-        if "custom" in str(error):
-            raise
-        raise FileError(f"cannot read {os.fspath(path)}: {error}") from error
+    except (FileError, MissingClassError):
+        raise
+    except DAMAGE as error:
+        what = f"{error!s:.500}" if isinstance(error, ValueError) else f"its description is damaged ({error!r:.500})"
+        raise FileError(f"cannot read {os.fspath(path)}: {what}") from error
 
 
 def _network_of(
-    description: Mapping[str, Any], arrays: Mapping[str, np.ndarray], custom: Mapping[str, Any] | None
+    description: Mapping[str, Any],
+    entries: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray],
+    size: int,
+    custom: Mapping[str, Any] | None,
 ) -> Network:
-    """The network that a file describes."""
+    """The network that a file describes: first what it must be, then its arrays, one by one.
+
+    Parameters
+    ----------
+    description : dict
+    entries : dict
+        By name what has the shape and dtype of an array: known before the array is.
+    arrays : mapping of str to ndarray
+    size : int
+        Bytes of the file.
+    custom : dict, optional
+    """
+    n_layers = _count_layers(description["layers"])
+    if n_layers > 200 + 4 * len(entries):  # Residual([Dense, Dropout]) has one array or two; objects outweigh text
+        raise ValueError(f"it has {n_layers} layers for {len(entries)} arrays")
+    net = network_from(description, custom)
+    n_features = check_positive_int("n_features", description["n_features"])
+    plan = Plan(net.layers, n_features, net.dtype, models.is_output_linear(net.layers, net.loss))
+    models.check_named_shapes(plan, {name: entry.shape for name, entry in entries.items()})
+    net.loss.coefficients(min(plan.output.n, size))  # raises for another number of output weights
+    models.check_width(net.loss, plan.output.n)
+    if any(entry.dtype != net.dtype for entry in entries.values()):
+        raise ValueError(f"its arrays must be {net.dtype} as the network")
+    _remember_data(net, plan, description, size)
+    parameters = Parameters(plan, type(net.optimizer.rule()))
+    models.set_named_arrays(plan, parameters, arrays)
+    net._plan, net._parameters = plan, parameters
+    return net
+
+
+def _count_layers(layers: Any) -> int:
+    return len(layers) + sum(_count_layers(layer["layers"]) for layer in layers if layer["layer"] == "residual")
+
+
+def network_from(description: Mapping[str, Any], custom: Mapping[str, Any] | None) -> Network:
+    """An unbuilt network from what `models.describe` wrote; raises one of `DAMAGE` where that is damaged."""
     layers = [layer_from_description(d, custom) for d in description["layers"]]
     loss = loss_from_description(description["loss"], custom)
     optimizer = optimizer_from_description(description["optimizer"], custom)
     settings = {k: description[k] for k in ("l1", "l2", "clip_norm", "clip_value", "seed", "dtype")}
     net = Network(layers, loss, optimizer, **settings)
     net.divides_penalties = bool(description.get("divides_penalties", False))
-    plan = Plan(net.layers, description["n_features"], net.dtype, models.is_output_linear(net.layers, net.loss))
-    models.check_named_arrays(plan, arrays)  # before memory is taken for what a damaged description asks for
-    parameters = Parameters(plan, type(optimizer.rule()))
-    models.set_named_arrays(plan, parameters, arrays)
-    net._plan, net._parameters = plan, parameters
-    net.classes_ = classes_from_description(description["classes"])
+    return net
+
+
+def _remember_data(net: Network, plan: Plan, description: Mapping[str, Any], size: int) -> None:
+    """Labels, names and extras, as far as they fit the network; `size` is that of the file, in bytes."""
+    net.classes_ = classes_from_description(description["classes"], max(MAX_BYTES, 2 * size))
     if net.classes_ is not None and len(net.classes_) != max(2, plan.output.n):
         raise ValueError(f"it has {len(net.classes_)} labels for {plan.output.n} outputs")
+    if net.classes_ is not None and net.loss.task == "regression":
+        raise ValueError(f"it has labels, but the loss {net.loss.name} is for numbers")
     net._one_dimensional, net._has_seen_data = bool(description["one_dimensional"]), True
-    if description["feature_names"] is not None:
-        net.feature_names_in_ = np.array(description["feature_names"], dtype=object)
+    names = description["feature_names"]
+    if names is not None:
+        if not isinstance(names, list) or len(names) != plan.n_features or not all(isinstance(n, str) for n in names):
+            raise ValueError(f"it must have {plan.n_features} names of features")
+        net.feature_names_in_ = np.array(names, dtype=object)
     net.extra = dict(description["extra"])
     prepared = description.get("preparation") or net.extra.get("table")  # there in the first 0.1
     net.preparation_ = None if prepared is None else Preparation.from_dict(prepared)
-    return net

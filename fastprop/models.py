@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .network import Network
 
 Pair: TypeAlias = tuple[np.ndarray, np.ndarray | None]
+STATISTICS = ("running_mean", "running_variance")  # of a batch norm, in files
 
 # ---- checks -------------------------------------------------------------------------------------------------------
 
@@ -185,28 +186,33 @@ def named_arrays(plan: Plan, parameters: Parameters, row: int = 0) -> dict[str, 
             if array is not None:
                 arrays[f"{op.key}.{name}"] = array
         if op.kind == "batch_norm" and row == 0:
-            mean, variance = plan.statistics_of(op, parameters.statistics)
-            arrays[f"{op.key}.running_mean"], arrays[f"{op.key}.running_variance"] = mean.copy(), variance.copy()
+            for kind, values in zip(STATISTICS, plan.statistics_of(op, parameters.statistics), strict=True):
+                arrays[f"{op.key}.{kind}"] = values.copy()
     return arrays
 
 
-def check_named_arrays(plan: Plan, arrays: Mapping[str, np.ndarray], row: int = 0, finite: bool = True) -> None:
-    """Refuse arrays that are missing, superfluous, of another shape or not finite; takes no memory for the network."""
-    expected: dict[str, tuple[int, ...] | None] = {}
+def expected_arrays(plan: Plan, row: int = 0) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of what `named_arrays` gives."""
+    expected: dict[str, tuple[int, ...]] = {}
     for op in plan.parametric:
-        expected.update(zip([f"{op.key}.{n}" for n in parameter_names(op)], expected_shapes(op), strict=True))
+        for name, shape in zip(parameter_names(op), expected_shapes(op), strict=True):
+            if shape is not None:
+                expected[f"{op.key}.{name}"] = shape
         if op.kind == "batch_norm" and row == 0:
-            expected |= {f"{op.key}.running_mean": (op.out.n,), f"{op.key}.running_variance": (op.out.n,)}
-    expected = {name: shape for name, shape in expected.items() if shape is not None}
-    if set(arrays) != set(expected):
-        odd = sorted(set(arrays) ^ set(expected))
+            expected |= {f"{op.key}.{kind}": (op.out.n,) for kind in STATISTICS}
+    return expected
+
+
+def check_named_shapes(plan: Plan, shapes: Mapping[str, tuple[int, ...]], row: int = 0) -> None:
+    """Refuse arrays that are missing, superfluous or of another shape; takes no memory for the network."""
+    expected = expected_arrays(plan, row)
+    if set(shapes) != set(expected):
+        odd = sorted(map(repr, set(shapes) ^ set(expected)), key=len)
         verb = "is" if len(odd) == 1 else "are"
         raise ValueError(f"arrays do not fit the network: {', '.join(odd[:5])} {verb} missing or unknown")
-    for name, array in arrays.items():
-        if array.shape != expected[name]:
-            raise ValueError(f"array {name!r} must have shape {expected[name]}, got {array.shape}")
-        if finite and not np.isfinite(array).all():
-            raise ValueError(f"array {name!r} is not finite")
+    for name, shape in shapes.items():
+        if shape != expected[name]:
+            raise ValueError(f"array {name!r} must have shape {expected[name]}, got {shape}")
 
 
 def parameter_names(op: Operation) -> tuple[str, str]:
@@ -217,16 +223,30 @@ def parameter_names(op: Operation) -> tuple[str, str]:
 def set_named_arrays(
     plan: Plan, parameters: Parameters, arrays: Mapping[str, np.ndarray], row: int = 0, finite: bool = True
 ) -> None:
-    """The reverse of `named_arrays`; a ValueError names what does not fit."""
-    check_named_arrays(plan, arrays, row, finite)
+    """The reverse of `named_arrays`, array by array: those of a file need not be in memory together.
+
+    A ValueError names what has another shape, or is not `finite`; `parameters` are then half written.
+    """
     for op in plan.parametric:
-        names = parameter_names(op)
-        W, b = (arrays.get(f"{op.key}.{name}") for name in names)
-        assert W is not None
-        plan.pack(op, parameters.rows[row], W, b)
+        values = []
+        for name, shape in zip(parameter_names(op), expected_shapes(op), strict=True):
+            values.append(None if shape is None else _checked(arrays, f"{op.key}.{name}", shape, finite))
+        assert values[0] is not None
+        plan.pack(op, parameters.rows[row], values[0], values[1])
         if op.kind == "batch_norm" and row == 0:
-            mean, variance = plan.statistics_of(op, parameters.statistics)
-            mean[:], variance[:] = arrays[f"{op.key}.running_mean"], arrays[f"{op.key}.running_variance"]
+            for kind, target in zip(STATISTICS, plan.statistics_of(op, parameters.statistics), strict=True):
+                target[:] = _checked(arrays, f"{op.key}.{kind}", target.shape, finite)
+
+
+def _checked(arrays: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...], finite: bool) -> np.ndarray:
+    array = arrays[name]
+    if array.shape != shape:
+        raise ValueError(f"array {name!r} must have shape {shape}, got {array.shape}")
+    if finite and not np.isfinite(array).all():
+        raise ValueError(f"array {name!r} is not finite")
+    if name.endswith(STATISTICS[1]) and array.min(initial=0.0) < 0:
+        raise ValueError(f"array {name!r} must be >= 0")
+    return array
 
 
 def portable(plan: Plan, parameters: Parameters) -> dict[str, Any]:
@@ -245,6 +265,7 @@ def from_portable(net: Network, state: Mapping[str, Any]) -> tuple[Plan, Paramet
     """The reverse of `portable`."""
     plan = Plan(net.layers, state["n_features"], net.dtype, is_output_linear(net.layers, net.loss))
     parameters = Parameters(plan, type(net.optimizer.rule()))
+    check_named_shapes(plan, {name: array.shape for name, array in state["values"].items()})
     set_named_arrays(plan, parameters, state["values"])
     if state["rule"] == parameters.rule.component_name:  # else the optimizer was changed, and starts anew
         for row, arrays in enumerate(state["slots"], 2):

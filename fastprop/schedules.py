@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from .arguments import check_number, check_positive_int
 from .components import Description
+from .errors import MissingClassError
 from .kernels.components import nearest
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -237,7 +238,9 @@ class Plateau(Schedule):
         return dict(self._state)
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        self._set(_state={"lr": self.lr, "best": None, "n_bad": 0, **state})
+        made = {"lr": self.lr, "best": None, "n_bad": 0, **state}
+        check_number("best", made["best"], allow_none=True)
+        self._set(_state={**made, "lr": _rate("lr", made["lr"]), "n_bad": _count("n_bad", made["n_bad"])})
 
     def rates(self, t: Floats) -> Floats:
         return np.full(t.shape, self._state["lr"])
@@ -393,4 +396,4 @@ def _custom_callable(name: str, custom: Mapping[str, Any]) -> Rate:
         if key in custom:
             return check_rate(f"custom[{key!r}]", custom[key])
     short = name.rpartition(".")[2]
-    raise ValueError(f"the file needs the learning rate schedule {name!r}: give custom={{{short!r}: ...}}")
+    raise MissingClassError(f"the file needs the learning rate schedule {name!r}: give custom={{{short!r}: ...}}")
