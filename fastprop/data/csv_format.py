@@ -76,12 +76,12 @@ def read_format(path: str, head: bytes, delimiter: str | None = None) -> Format:
 
 
 def is_number(cell: str) -> bool:
-    """Whether the text is a number; `1_000` is not, though Python would read it."""
+    """Whether the text is a number; `1_000` and digits of other scripts are not, though Python would read them."""
     try:
         float(cell)
     except ValueError:
         return False
-    return "_" not in cell
+    return "_" not in cell and cell.isascii()
 
 
 def cut_rows(text: bytes, delimiter: str) -> int:

@@ -18,7 +18,7 @@ from .source import Block
 
 def spellings(words: Iterable[str]) -> list[str]:
     """The words in small and capital letters, with a blank before them, and blanks: pyarrow compares as it stands."""
-    cases = (itertools.product(*{(letter.lower(), letter.upper()): 0 for letter in word}) for word in words)
+    cases = (itertools.product(*({letter, letter.upper()} for letter in word)) for word in words)
     found = {"".join(letters) for word in cases for letters in word}
     return sorted(found | {f" {word}" for word in found} | {" " * n for n in range(2, 9)})
 

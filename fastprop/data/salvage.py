@@ -1,4 +1,4 @@
-"""Text is parsed in whole blocks; where one fails, the row to blame is found, and only its neighbours are read slowly."""
+"""Text is parsed in whole blocks; where one fails, the bad row is found, and only its neighbours are read slowly."""
 
 from __future__ import annotations
 
