@@ -64,8 +64,11 @@ class ParquetFile:
     def chunks(self, index: int, names: Collection[str]) -> dict[str, Any]:
         """What the footer says of columns of a row group; `names` are neither nested nor missing."""
         group = self.footer.row_group(index)
-        chunks = (group.column(place) for place in range(group.num_columns))
-        return {chunk.path_in_schema: chunk for chunk in chunks if chunk.path_in_schema in names}
+        try:
+            chunks = {chunk.path_in_schema: chunk for chunk in map(group.column, range(group.num_columns))}
+            return {name: chunks[name] for name in names}
+        except (KeyError, UnicodeDecodeError) as error:
+            raise FileError(f"{self.path}, row group {index}: its footer is damaged: {error!r}") from None
 
 
 def open_parquet(path: str) -> ParquetFile:
@@ -168,6 +171,7 @@ class ParquetSource(Source):
 
         self._files = [open_parquet(path) for path in find_files(paths, ENDINGS)]
         self._pieces = [group for number, file in enumerate(self._files) for group in file.groups(number)]
+        self._largest = max(self._pieces, key=self._bytes_of, default=None)
         self.name = title([file.path for file in self._files])
         self.n_samples: int | None = sum(group.n_rows for group in self._pieces)
         first = self._files[0]
@@ -182,9 +186,10 @@ class ParquetSource(Source):
         first = self._files[0]
         if name not in first.types:
             return type_of_key({file.keys[name] for file in self._files})
-        groups = self._pieces[:1]
-        chunks = [self._files[group.file].chunks(group.index, [name])[name] for group in groups]
-        coded = any("DICTIONARY" in encoding for chunk in chunks for encoding in chunk.encodings)
+        coded = False
+        if self._largest is not None:
+            chunk = self._files[self._largest.file].chunks(self._largest.index, [name])[name]
+            coded = any("DICTIONARY" in encoding for encoding in chunk.encodings)
         return common_type({file.types[name] for file in self._files}, coded)
 
     @property
@@ -195,7 +200,11 @@ class ParquetSource(Source):
         return self._pieces[piece].n_rows
 
     def at_once(self, n_bytes: int) -> int:
-        return max(1, n_bytes // max(map(self._held, self._pieces), default=1))
+        return 1 if self._largest is None else max(1, n_bytes // self._held(self._largest))
+
+    def _bytes_of(self, group: Group) -> int:
+        """Bytes of all columns of a row group, not compressed."""
+        return int(self._files[group.file].footer.row_group(group.index).total_byte_size)
 
     def _held(self, group: Group) -> int:
         """Bytes that reading a row group holds: pages of each column, and a block before and after it is cast."""
@@ -205,7 +214,7 @@ class ParquetSource(Source):
     def _chunk_bytes(self, group: Group) -> list[int]:
         """Bytes of each stored column of a row group, not compressed."""
         chunks = self._files[group.file].chunks(group.index, self._stored)
-        return [chunks[name].total_uncompressed_size for name in self._stored]
+        return [chunk.total_uncompressed_size for chunk in chunks.values()]
 
     def _row_bytes(self, group: Group) -> int:
         """Bytes of a decoded row."""
