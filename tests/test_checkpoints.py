@@ -1,0 +1,437 @@
+"""Checkpoints on disk: two are kept, each damage is found, and a disk that fails leaves the fit usable."""
+
+import errno
+import os
+import stat
+import subprocess
+import sys
+import threading
+import time
+import tracemalloc
+import warnings
+
+import numpy as np
+import pytest
+from test_runs import X, Y, everything, fit, network, reference
+
+import fastprop as fp
+from fastprop import atomic, checkpoints, keeping
+
+QUIET = {"progress": False}
+ARRAYS = {"a": np.arange(12, dtype=np.float32).reshape(3, 4), "b": np.array([], np.float64), "c": np.arange(3)}
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+# ---- files --------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_written_is_read(tmp_path):
+    path = tmp_path / "run.ckpt"
+    checkpoints.write(path, {"k": [1, None, float("nan")]}, ARRAYS)
+    description, arrays = checkpoints.read(path)
+    assert repr(description) == "{'k': [1, None, nan]}"
+    assert {k: (v.dtype, v.tolist()) for k, v in arrays.items()} == {
+        k: (v.dtype, v.tolist()) for k, v in ARRAYS.items()
+    }
+
+
+def test_the_last_two_are_kept(tmp_path):
+    path = tmp_path / "run.ckpt"
+    for k in range(4):
+        checkpoints.write(path, {"k": k}, ARRAYS)
+        assert checkpoints.read(path)[0]["k"] == k
+    assert checkpoints.read(tmp_path / "run.ckpt.previous")[0]["k"] == 2
+    assert names(tmp_path) == ["run.ckpt", "run.ckpt.previous"]
+
+
+@pytest.mark.parametrize("at", ["link", "replace", "replace 2"])
+def test_a_writer_killed_between_two_steps_leaves_a_whole_file(at, tmp_path, monkeypatch):
+    path = tmp_path / "run.ckpt"
+    for k in range(2):
+        checkpoints.write(path, {"k": k}, ARRAYS)
+    name, _, count = at.partition(" ")
+    function, left = getattr(os, name), [int(count or 1)]
+
+    def killed(*args):
+        left[0] -= 1
+        if not left[0]:
+            raise KeyboardInterrupt
+        return function(*args)
+
+    with monkeypatch.context() as context:
+        context.setattr(os, name, killed)
+        with pytest.raises(KeyboardInterrupt):
+            checkpoints.write(path, {"k": 2}, ARRAYS)
+    assert checkpoints.read(path)[0]["k"] == 1
+    checkpoints.write(path, {"k": 3}, ARRAYS)
+    assert checkpoints.read(path)[0]["k"] == 3
+    assert checkpoints.read(tmp_path / "run.ckpt.previous")[0]["k"] == 1
+    assert names(tmp_path) == ["run.ckpt", "run.ckpt.previous"]
+
+
+def test_without_links(tmp_path, monkeypatch):
+    path = tmp_path / "run.ckpt"
+
+    def link(*args):
+        raise OSError(errno.EPERM, "no links")
+
+    monkeypatch.setattr(os, "link", link)
+    for k in range(3):
+        checkpoints.write(path, {"k": k}, ARRAYS)
+    assert [checkpoints.read(p)[0]["k"] for p in (path, tmp_path / "run.ckpt.previous")] == [2, 1]
+    assert names(tmp_path) == ["run.ckpt", "run.ckpt.previous"]
+
+
+def test_every_flipped_bit_and_every_end_is_found(tmp_path):
+    path = tmp_path / "run.ckpt"
+    checkpoints.write(path, {"k": 1}, ARRAYS)
+    whole = path.read_bytes()
+    for at in range(len(whole)):
+        for damaged in (whole[:at] + bytes([whole[at] ^ (1 << at % 8)]) + whole[at + 1 :], whole[:at]):
+            path.write_bytes(damaged)
+            with pytest.raises(fp.FileError, match=r"run\.ckpt"):
+                checkpoints.read(path)
+    path.write_bytes(whole + b"\0")
+    with pytest.raises(fp.FileError, match="checksum"):
+        checkpoints.read(path)
+
+
+@pytest.mark.parametrize("damage", ["flipped", "truncated", "empty", "missing", "a folder"])
+def test_the_one_before_is_taken_with_a_warning(damage, tmp_path):
+    path = tmp_path / "run.ckpt"
+    for k in range(2):
+        checkpoints.write(path, {"k": k}, ARRAYS)
+    whole = bytearray(path.read_bytes())
+    whole[-3] ^= 1
+    path.unlink()
+    if damage == "a folder":
+        path.mkdir()
+    elif damage != "missing":
+        path.write_bytes({"flipped": whole, "truncated": whole[:-1], "empty": b""}[damage])
+    with pytest.warns(RuntimeWarning, match=r"run\.ckpt.*previous, is taken"):
+        assert checkpoints.read(path)[0]["k"] == 0
+    (tmp_path / "run.ckpt.previous").write_bytes(b"x")
+    with pytest.raises(fp.FileError, match=r"run\.ckpt.*nor the one before it"):
+        checkpoints.read(path)
+
+
+def test_neither(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"run\.ckpt"):
+        fp.resume(tmp_path / "run.ckpt")
+
+
+def test_models_and_checkpoints_are_told_apart(tmp_path):
+    net = network()
+    net.partial_fit(X, Y)
+    net.save(tmp_path / "m.safetensors")
+    net.checkpoint(tmp_path / "run.ckpt")
+    with pytest.raises(fp.FileError, match="not a checkpoint"):
+        fp.resume(tmp_path / "m.safetensors")
+    with pytest.raises(fp.FileError, match=r"a checkpoint, for fp\.resume"):
+        fp.load(tmp_path / "run.ckpt")
+
+
+def test_reading_takes_at_most_twice_the_file(tmp_path):
+    net = fp.Network([fp.Dense(1000), fp.Dense(1000)], "mse", fp.SGD(0.1)).build(1000)
+    net.checkpoint(tmp_path / "run.ckpt")
+    size = (tmp_path / "run.ckpt").stat().st_size
+    tracemalloc.start()
+    checkpoints.read(tmp_path / "run.ckpt")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert size < peak <= 2 * size
+
+
+def change(description, *keys, to):
+    for key in keys[:-1]:
+        description = description[key]
+    description[keys[-1]] = to
+
+
+@pytest.mark.parametrize(
+    "keys, to",
+    [
+        (("count",), -1), (("count",), "3"), (("rule",), "sgd"), (("epochs_done",), None), (("shows_best",), True),
+        (("history",), 3), (("run", "standing", "n_epochs"), 2**70), (("run", "standing", "n_epochs"), 7),
+        (("run", "standing", "watch"), None), (("run", "place", "base"), 10**6), (("run", "place", "more"), 1),
+        (("run", "place"), 4), (("run", "sums"), [1.0]), (("run", "history", "loss"), ["x"]), (("run", "more"), 1),
+        (("run", "history"), []), (("run", "arguments"), []), (("run", "seconds"), "1"), (("run",), {}),
+    ],
+)  # fmt: skip
+def test_descriptions_that_no_fit_wrote(keys, to, tmp_path):
+    """Under a right checksum: FileError, or a network that can be asked."""
+    path = tmp_path / "run.ckpt"
+    net = network()
+    with pytest.raises(KeyboardInterrupt):
+        fit(net, {}, callbacks=lambda: Interrupt(25))
+    net.checkpoint(path)
+    description, arrays = checkpoints.read(path)
+    description.pop("version", None)
+    change(description, *keys, to=to)
+    checkpoints.write(tmp_path / "other.ckpt", description, arrays)
+    try:
+        fp.resume(tmp_path / "other.ckpt").predict(X)
+    except fp.FileError as error:
+        assert "other.ckpt" in str(error)
+    else:
+        assert keys in {("rule",), ("run", "standing", "watch")}
+
+
+class Interrupt:
+    def __init__(self, step, error=KeyboardInterrupt):
+        self.step, self.error = step, error
+
+    def on_step(self, net, step, logs):
+        if step == self.step:
+            raise self.error
+
+
+# ---- what killed writers leave ------------------------------------------------------------------------------------
+
+
+def test_left_overs_of_dead_writers_are_removed(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    (tmp_path / f".run.ckpt.{dead.pid}-00000000.tmp").write_text("x")
+    (tmp_path / f".run.ckpt.{os.getpid()}-00000000.tmp").write_text("x")
+    kept = [f".run.ckpt.{os.getppid()}-00000000.tmp", f".other.{dead.pid}-00000000.tmp", ".run.ckpt.mine.tmp"]
+    for name in kept:
+        (tmp_path / name).write_text("x")
+    checkpoints.write(tmp_path / "run.ckpt", {}, ARRAYS)
+    assert names(tmp_path) == sorted([*kept, "run.ckpt"])
+
+
+def test_a_symbolic_link_and_the_mode_stay(tmp_path):
+    target = tmp_path / "far" / "target.ckpt"
+    target.parent.mkdir()
+    (tmp_path / "run.ckpt").symlink_to(target)
+    checkpoints.write(tmp_path / "run.ckpt", {"k": 0}, ARRAYS)
+    target.chmod(0o640)
+    checkpoints.write(tmp_path / "run.ckpt", {"k": 1}, ARRAYS)
+    assert (tmp_path / "run.ckpt").is_symlink()
+    assert stat.S_IMODE(target.stat().st_mode) == 0o640
+    assert names(target.parent) == ["target.ckpt", "target.ckpt.previous"]
+
+
+# ---- disks that fail ----------------------------------------------------------------------------------------------
+
+
+def fails(monkeypatch, path, error, after=1):
+    """Have writing to `path` fail with `error`, but for the first `after` times."""
+    replacing, left = checkpoints.replacing, [after]
+
+    def failing(target, *args):
+        if os.fspath(target) == os.fspath(path):
+            left[0] -= 1
+            if left[0] < 0:
+                monkeypatch.setattr(os, "fsync", lambda descriptor: (_ for _ in ()).throw(OSError(error, "no")))
+        return replacing(target, *args)
+
+    monkeypatch.setattr(checkpoints, "replacing", failing)
+
+
+def goes_on_elsewhere(net, tmp_path):
+    """Whether the position can be saved at another place, and ends in the same bits."""
+    net.checkpoint(tmp_path / "elsewhere.ckpt")
+    net.predict(X)
+    again = fp.resume(tmp_path / "elsewhere.ckpt")
+    done = len(again.history_["loss"])
+    fit(again, {}, epochs=3000)
+    return done < 3000 and everything(again) == long_reference()
+
+
+_long = []
+
+
+def long_reference():
+    if not _long:
+        net = network()
+        fit(net, {}, epochs=3000)
+        _long.append(everything(net))
+    return _long[0]
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO, errno.EROFS])
+def test_a_disk_that_fails(error, tmp_path, monkeypatch):
+    path, net = tmp_path / "run.ckpt", network()
+    with monkeypatch.context() as context:
+        fails(context, path, error)
+        with pytest.raises(OSError, match=r"run\.ckpt") as caught:
+            fit(net, {}, epochs=3000, checkpoint=path, checkpoint_every=0.001)
+    assert caught.value.errno == error
+    assert caught.value.filename == os.fspath(path)
+    assert names(tmp_path) == ["run.ckpt"]
+    fp.resume(path)
+    assert goes_on_elsewhere(net, tmp_path)
+
+
+def test_a_file_that_grows_too_large(tmp_path):
+    """A real limit of the system (files of 4 KB), in a process of its own."""
+    code = f"""
+import resource, signal, errno, sys
+sys.path.insert(0, {os.path.dirname(__file__)!r})
+from test_checkpoints import *
+net = network()
+fit(net, {{}}, epochs=1)
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+before = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
+net = network()
+try:
+    fit(net, {{}}, epochs=3000, checkpoint={os.fspath(tmp_path / "run.ckpt")!r}, checkpoint_every=0.001)
+except OSError as error:
+    assert error.errno == errno.EFBIG and "run.ckpt" in str(error), error
+else:
+    raise AssertionError("no error")
+resource.setrlimit(resource.RLIMIT_FSIZE, before)
+import pathlib
+assert names(pathlib.Path({os.fspath(tmp_path)!r})) == []
+assert goes_on_elsewhere(net, pathlib.Path({os.fspath(tmp_path)!r}))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_folder_that_vanishes(tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+
+    class Vanish:
+        def on_epoch_end(self, net, epoch, logs):
+            if epoch == 5:
+                folder.rename(tmp_path / "gone")
+
+    net = network()
+    with pytest.raises(FileNotFoundError, match=r"folder.run\.ckpt"):
+        fit(net, {}, epochs=3000, checkpoint=folder / "run.ckpt", checkpoint_every=0.001, callbacks=lambda: Vanish())
+    assert 5 < len(net.history_["loss"]) < 3000
+    assert goes_on_elsewhere(net, tmp_path)
+
+
+@pytest.mark.parametrize("where", ["missing/run.ckpt", "file/run.ckpt", "."])
+def test_a_place_that_cannot_be_written_is_refused_before_training(where, tmp_path):
+    (tmp_path / "file").write_text("x")
+    net = network().build(5)
+    weights = net.get_weights()[0][0]
+    with pytest.raises(OSError, match=str(tmp_path / where)):
+        fit(net, {}, checkpoint=tmp_path / where)
+    assert np.array_equal(net.get_weights()[0][0], weights)
+    with pytest.raises(OSError, match=str(tmp_path / where)):
+        net.checkpoint(tmp_path / where)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_folder(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(PermissionError, match=r"run\.ckpt"):
+        fit(network(), {}, checkpoint=tmp_path / "run.ckpt")
+    tmp_path.chmod(0o700)
+
+
+def test_a_read_only_folder_as_root(tmp_path, monkeypatch):
+    def touch(self, *args, **kwargs):
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    monkeypatch.setattr(atomic.pathlib.Path, "touch", touch)
+    with pytest.raises(PermissionError, match=r"run\.ckpt'$"):
+        fit(network(), {}, checkpoint=tmp_path / "run.ckpt")
+
+
+def test_an_error_of_the_fit_is_not_hidden_by_one_of_the_disk(tmp_path, monkeypatch):
+    path, net = tmp_path / "run.ckpt", network()
+    fails(monkeypatch, path, errno.ENOSPC, after=0)
+    with pytest.warns(RuntimeWarning, match="no checkpoint of how"), pytest.raises(KeyboardInterrupt):
+        fit(net, {}, checkpoint=path, callbacks=lambda: Interrupt(20))
+
+
+def test_the_last_checkpoint_is_where_the_fit_was_interrupted(tmp_path):
+    path, net = tmp_path / "run.ckpt", network()
+    with pytest.raises(KeyboardInterrupt):
+        fit(net, {}, checkpoint=path, callbacks=lambda: Interrupt(20))
+    again = fp.resume(path)
+    assert again._parameters.count == 21
+    fit(again, {})
+    assert everything(again) == reference("batch")[0]
+
+
+def test_nothing_is_written_for_data_that_are_refused(tmp_path):
+    path, net = tmp_path / "run.ckpt", network()
+    bad = X.copy()
+    bad[3, 2] = np.nan
+    with pytest.raises(ValueError, match="row 3"):
+        net.fit(bad, Y, checkpoint=path, **QUIET)
+    assert names(tmp_path) == []
+
+
+# ---- the thread ---------------------------------------------------------------------------------------------------
+
+
+def slow(monkeypatch, seconds):
+    write = checkpoints.write
+
+    def slowly(*args):
+        time.sleep(seconds)
+        write(*args)
+
+    monkeypatch.setattr(keeping.checkpoints, "write", slowly)
+
+
+def test_no_thread_is_left(tmp_path, monkeypatch):
+    slow(monkeypatch, 0.05)
+    fit(network(), {}, epochs=300, checkpoint=tmp_path / "run.ckpt", checkpoint_every=1e-3)
+    assert not [t for t in threading.enumerate() if t.name == "fastprop checkpoint"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_child_of_a_fork_while_a_checkpoint_is_written(tmp_path, monkeypatch):
+    """The writing thread is not there in the child, which can go on and write its own."""
+    slow(monkeypatch, 0.2)
+
+    class Fork:
+        child = None
+
+        def on_epoch_end(self, net, epoch, logs):
+            if self.child is None and any(t.name == "fastprop checkpoint" for t in threading.enumerate()):
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", DeprecationWarning)
+                    self.child = os.fork()
+                if self.child == 0:
+                    net.checkpoint(tmp_path / "child.ckpt")
+                    os._exit(0)
+
+    fork = Fork()
+    fit(network(), {}, epochs=1000, checkpoint=tmp_path / "run.ckpt", checkpoint_every=1e-3, callbacks=lambda: fork)
+    assert fork.child
+    assert os.waitpid(fork.child, 0)[1] == 0
+    fp.resume(tmp_path / "child.ckpt")
+    fp.resume(tmp_path / "run.ckpt")
+
+
+def test_the_interpreter_ends_while_a_checkpoint_is_written(tmp_path, run_script):
+    source = """
+        import sys, time
+        import numpy as np
+        import fastprop as fp
+        from fastprop import keeping
+        keeping.checkpoints.write = lambda *args: time.sleep(1000)
+
+        class Leave:
+            def on_epoch_end(self, net, epoch, logs):
+                if keeper[0].is_writing:
+                    raise KeyboardInterrupt
+
+        keeper = []
+        init = keeping.Keeper.__init__
+        keeping.Keeper.__init__ = lambda self, *args: (keeper.append(self), init(self, *args))[1]
+        keeping.Keeper.close = lambda self, failure=None: None
+        net = fp.Network([fp.Dense(1)], "mse", fp.SGD(0.01))
+        try:
+            net.fit(np.ones((100, 3)), np.ones(100), epochs=10**6, progress=False, callbacks=Leave(),
+                    checkpoint=sys.argv[1], checkpoint_every=1e-3)
+        except KeyboardInterrupt:
+            print("left")
+    """
+    assert run_script(source, tmp_path / "run.ckpt", timeout=60) == "left\n"
