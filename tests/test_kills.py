@@ -14,7 +14,7 @@ import pytest
 
 import fastprop as fp
 
-KINDS = ["batch", "online"]
+KINDS = ["batch", "online", "stream"]
 SECONDS = 0.25  # that a process lives at most
 RUN_SECONDS = 1.0  # that a run takes without kills
 FIT = {"progress": False, "n_threads": 1}
@@ -25,7 +25,13 @@ def data(kind, folder):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(20_000, 20)).astype(np.float32)
     y = X[:, 0] * X[:, 1] + X[:, 2]
-    return {"X": X, "y": y, "batch_size": {"batch": 64, "online": 1}[kind], **FIT}
+    if kind != "stream":
+        return {"X": X, "y": y, "batch_size": 1 if kind == "online" else 64, **FIT}
+    np.save(folder / "X.npy", X)
+    np.save(folder / "y.npy", y)
+    stream = fp.data.from_npy(folder / "X.npy", folder / "y.npy", memory_limit="2MB")
+    assert stream.load() is None  # it does not fit, and is read window by window
+    return {"X": stream, "batch_size": 64, **FIT}
 
 
 def network():
@@ -77,7 +83,7 @@ def survive(kind, folder, n_kills, seed):
             status = os.waitpid(child, 0)[1]
             if status == 0:
                 break
-            assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL, status
+            assert os.WTERMSIG(status) == signal.SIGKILL, status
             killed += 1
             if path.exists():
                 fp.resume(path)  # a warning is an error here: the newest is always whole
