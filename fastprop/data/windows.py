@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 WINDOW_SHARE = 1 / 8  # of the memory limit; BUFFERS of them exist
 BUFFERS = 3  # one that is trained on, one that is full, one that is being filled
-READING_SHARE = 1 / 4  # of the memory limit, for what reading pieces side by side holds
+READING_SHARE = 1 / 2  # of the memory limit, for what reading pieces side by side holds
 
 
 class Abandoned(Exception):
