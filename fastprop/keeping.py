@@ -44,9 +44,17 @@ class Moment:
     run : Run or None
     parameters : Parameters, optional
         To copy into.
+    description : dict, optional
+        Of the network, to be copied but for its optimizer: vocabularies of a preparation may be long.
     """
 
-    def __init__(self, net: Network, run: Run | None, parameters: Parameters | None = None) -> None:
+    def __init__(
+        self,
+        net: Network,
+        run: Run | None,
+        parameters: Parameters | None = None,
+        description: Mapping[str, Any] | None = None,
+    ) -> None:
         source = net._parameters
         self.parameters = parameters or Parameters(net._built(), source.rule)
         self.best = None if run is None else run.standing.best
@@ -55,7 +63,10 @@ class Moment:
         else:
             self.parameters.rows[0], self.parameters.rows[2:] = source.rows[0], source.rows[2:]
             self.parameters.statistics[:], self.parameters.count = source.statistics, source.count
-        self.description = models.describe(net, net.extra) | {
+        self.network = models.describe(net, net.extra) if description is None else description
+        self.description = {
+            **self.network,
+            "optimizer": net.optimizer.describe(),
             "count": self.parameters.count,
             "rule": source.rule.component_name,
             "epochs_done": net.epochs_done,
@@ -162,7 +173,7 @@ class Keeper:
         self.count = net._parameters.count
         self.thread: threading.Thread | None = None
         self.error: BaseException | None = None
-        self.spare: Parameters | None = None
+        self.spare: Moment | None = None  # whose memory the next one takes
         self.next = time.monotonic() + every
 
     @property
@@ -187,8 +198,9 @@ class Keeper:
             raise self.error
         if not self.is_due:
             return
-        moment = Moment(self.net, trainer.now(), self.spare)
-        self.spare, self.next = moment.parameters, time.monotonic() + self.every
+        former = () if self.spare is None else (self.spare.parameters, self.spare.network)
+        moment = Moment(self.net, trainer.now(), *former)
+        self.spare, self.next = moment, time.monotonic() + self.every
         # A daemon: at the interpreter's end nobody waits for a disk. A checkpoint appears in one stroke or not at all.
         self.thread = threading.Thread(target=self._write, args=(moment,), name="fastprop checkpoint", daemon=True)
         self.thread.start()

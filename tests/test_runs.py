@@ -453,3 +453,93 @@ def test_what_is_written_while_training_can_be_resumed(name, tmp_path, monkeypat
 def test_bad_intervals_are_refused(every, tmp_path):
     with pytest.raises((ValueError, TypeError), match="checkpoint_every"):
         fit(network(), {}, checkpoint=tmp_path / "run.ckpt", checkpoint_every=every)
+
+
+# ---- streams ------------------------------------------------------------------------------------------------------
+
+LONG = RNG.normal(size=(3_001, 6)).astype(np.float32)
+TARGETS = (LONG[:, 0] * LONG[:, 1]).astype(np.float32)
+HOLES = np.where(np.arange(LONG.size).reshape(LONG.shape) % 1009 == 1008, np.nan, LONG)  # some rows are left out
+
+
+def stream(folder, X=LONG, **options):
+    """A dataset in windows of some 300 rows."""
+    np.save(folder / "X.npy", X)
+    np.save(folder / "y.npy", TARGETS)
+    made = fp.data.from_npy(folder / "X.npy", folder / "y.npy", memory_limit="64kB", **options)
+    assert made.load() is None
+    return made
+
+
+STREAMS = {
+    "batch": ({}, {}),
+    "online": ({}, {"batch_size": 1}),
+    "in order": ({}, {"shuffle": False}),
+    "accumulate": ({}, {"batch_size": 10, "accumulate": 3}),
+    "early stopping": ({}, {"early_stopping": fp.EarlyStopping(1, 1.0, "loss")}),
+    "rows are skipped": ({"X": HOLES, "on_bad_rows": "skip"}, {}),
+}
+
+
+def fit_stream(net, folder, name):
+    data, options = STREAMS[name]
+    options = {"epochs": 3, "batch_size": 32, **QUIET} | options
+    history = net.fit(stream(folder, **data), **options)
+    history.pop("waited", None)  # seconds
+    return everything(net)
+
+
+def regressor():
+    return fp.Network([fp.Dense(9, activation="tanh"), fp.Dense(1)], "mse", fp.Adam(0.01), seed=3)
+
+
+@pytest.mark.parametrize("name", STREAMS)
+@pytest.mark.parametrize("n_slices", [0, 4, 9, 10, 150])
+def test_a_resumed_stream_gives_the_same_bits(name, n_slices, tmp_path):
+    expected = fit_stream(regressor(), tmp_path, name)
+    net = regressor()
+    for _ in range(2):
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            stop_after(monkeypatch, n_slices)
+            with contextlib.suppress(KeyboardInterrupt):
+                fit_stream(net, tmp_path, name)
+        net.checkpoint(tmp_path / "run.ckpt")
+        net = fp.resume(tmp_path / "run.ckpt")
+    assert fit_stream(net, tmp_path, name) == expected
+
+
+def test_a_stream_that_fails_goes_on_where_it_did(tmp_path):
+    """After an error of reading the weights are those of the last update, and so is the position."""
+    fails = [True]
+
+    def batches():
+        for start in range(0, len(LONG), 100):
+            if fails[0] and start == 2_000 and net._parameters.count > 100:
+                raise fp.FileError("row 2000 is damaged")
+            yield LONG[start : start + 100], TARGETS[start : start + 100]
+
+    def train(net):
+        made = fp.data.from_batches(batches, n_samples=len(LONG), memory_limit="64kB")
+        net.fit(made, epochs=4, batch_size=32, **QUIET).pop("waited")
+        return everything(net)
+
+    net = regressor()
+    with pytest.raises(fp.FileError, match="row 2000"):
+        train(net)
+    assert len(net.history_["loss"]) < 4
+    net.checkpoint(tmp_path / "run.ckpt")
+    fails[0] = False
+    assert train(fp.resume(tmp_path / "run.ckpt")) == train(regressor())
+
+
+def test_another_window_of_a_stream_is_refused(tmp_path):
+    net, data = regressor(), stream(tmp_path)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        stop_after(monkeypatch, 5)
+        with pytest.raises(KeyboardInterrupt):
+            net.fit(data, **QUIET)
+    net.checkpoint(tmp_path / "run.ckpt")
+    net = fp.resume(tmp_path / "run.ckpt")
+    data = fp.data.from_npy(tmp_path / "X.npy", tmp_path / "y.npy", memory_limit="100kB")
+    with pytest.raises(ValueError, match="memory_limit"):
+        net.fit(data, **QUIET)
