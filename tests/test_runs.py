@@ -279,6 +279,37 @@ def test_a_run_that_a_callback_stopped_is_over(tmp_path):
     assert everything(again) == everything(net)
 
 
+@pytest.mark.parametrize("place", ["fastprop.callbacks.Watch.update", "fastprop.trainer.Trainer._validated"])
+@pytest.mark.parametrize("after", [False, True])
+def test_an_epoch_that_was_being_closed_is_closed_again(place, after, tmp_path):
+    """Schedules and early stopping hear of it once."""
+    options = {"X_val": X_VAL, "y_val": Y_VAL, "early_stopping": 6, "epochs": 12}
+    expected, net = (network(lr=fp.schedules.Plateau(0.3, patience=0, factor=0.5)) for _ in range(2))
+    fit(expected, options)
+    for _ in range(3):
+        calls = []
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            owner, name = getattr(trainer, place.split(".")[2]), place.split(".")[3]
+            method = getattr(owner, name)
+
+            def closing(*args, method=method, calls=calls):
+                calls.append(1)
+                if len(calls) == 2 and not after:
+                    raise KeyboardInterrupt
+                result = method(*args)
+                if len(calls) == 2:
+                    raise KeyboardInterrupt
+                return result
+
+            monkeypatch.setattr(owner, name, closing)
+            with pytest.raises(KeyboardInterrupt):
+                fit(net, options)
+        net.checkpoint(tmp_path / "run.ckpt")
+        net = fp.resume(tmp_path / "run.ckpt")
+    fit(net, options)
+    assert everything(net) == everything(expected)
+
+
 # ---- ends ---------------------------------------------------------------------------------------------------------
 
 
