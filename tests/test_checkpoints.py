@@ -356,6 +356,35 @@ def test_the_last_checkpoint_is_where_the_fit_was_interrupted(tmp_path):
     assert everything(again) == reference("batch")[0]
 
 
+def test_weights_that_diverged_are_not_written(tmp_path, monkeypatch):
+    """The last update before a loss that is not finite may have ruined them; the file before stays."""
+    finite, offered = [], []
+    write, look = checkpoints.write, keeping.Keeper.look
+    monkeypatch.setattr(
+        keeping.checkpoints,
+        "write",
+        lambda path, description, arrays: (
+            finite.append(np.isfinite(arrays["layers.0.W"]).all()),
+            write(path, description, arrays),
+        ),
+    )
+
+    def offer(self, trainer):
+        offered.append(np.isfinite(self.net._parameters.rows[0]).all())
+        self.next = 0.0
+        look(self, trainer)
+        if self.thread is not None:
+            self.thread.join()
+
+    monkeypatch.setattr(keeping.Keeper, "look", offer)
+    monkeypatch.setattr("fastprop.trainer.Trainer._slice_chunks", lambda self: 1)
+    with pytest.raises(fp.DivergenceError):
+        fit(network(lr=fp.schedules.Step(0.01, 20, 1e41)), {}, checkpoint=tmp_path / "run.ckpt")
+    assert not offered[-1]
+    assert all(finite)
+    assert len(finite) == len(offered)  # all but the last, and how the fit ended
+
+
 def test_nothing_is_written_for_data_that_are_refused(tmp_path):
     path, net = tmp_path / "run.ckpt", network()
     bad = X.copy()
