@@ -186,6 +186,21 @@ def test_columns_that_are_not_wanted_are_not_decoded(write):
         read(ParquetSource(path))
 
 
+def test_only_reads_less_and_leaves_out_the_same_rows(write):
+    path = write(numbers(100, 2), row_group_size=50, compression="none", use_dictionary=False, write_page_checksum=True)
+    source = ParquetSource(path)
+    raw = bytearray(path.read_bytes())
+    raw[pq.read_metadata(path).row_group(1).column(1).data_page_offset + 100] ^= 255
+    path.write_bytes(raw)
+    bare = source.only(["x0"])
+    assert list(bare.columns) == ["x0"]
+    assert len(read(bare)["x0"]) == 100
+    assert read(bare, skip_bad=True) == {"x0": read(source, skip_bad=True)["x0"]}
+    assert len(read(bare, skip_bad=True)["x0"]) == 50
+    assert bare.at_once(10**6) > source.at_once(10**6)
+    assert source.only() is source
+
+
 # --- several files ---
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from .csv_format import Format, cut_rows, read_format
 from .csv_parse import Parser
 from .paths import Paths, check_names, file_size, find_files, title, wanted
 from .salvage import Place
-from .source import Block, Source, bad_row
+from .source import Block, Source, bad_row, selected
 from .text import text_blocks, text_head
 
 ENDINGS = tuple(kind + packed for kind in (".csv", ".tsv") for packed in ("", ".gz", ".bz2", ".zst"))
@@ -93,6 +94,16 @@ class CsvSource(Source):
         self.name = title([file.path for file in self._files])
         self.n_samples: int | None = None
         self.columns = find_kinds(first, names, set(text))
+        self._whole: CsvSource | None = None
+
+    def only(self, columns: Sequence[str] = ()) -> CsvSource:
+        """Reads these columns; all of them where bad rows are left out, so that the same rows are."""
+        if not columns:  # a record batch without columns would have no rows
+            return self
+        bare = copy.copy(self)
+        bare.columns = {name: kind for name, kind in self.columns.items() if name in columns}
+        bare._whole = self
+        return bare
 
     @property
     def n_pieces(self) -> int:
@@ -102,6 +113,9 @@ class CsvSource(Source):
         return None
 
     def read(self, piece: int, skip_bad: bool = False) -> Iterator[Block]:
+        if skip_bad and self._whole is not None:
+            yield from selected(self._whole.read(piece, skip_bad), self.columns)
+            return
         for file in self._files:
             parser = Parser(file.format, self.columns)
             row, line = 0, file.format.line

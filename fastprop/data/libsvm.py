@@ -93,4 +93,5 @@ class LibsvmSource(Source):
 
         rows = csr_matrix((lines.values, lines.indices, lines.indptr), shape=(len(lines.y), self.n_features))
         rows.has_canonical_format = True
-        return Block(rows, lines.y, place.path, place.row, lines.numbers, lines.n_bad)
+        numbers = None if lines.numbers is None else lines.numbers + place.row
+        return Block(rows, lines.y, place.path, place.row, numbers, lines.n_bad)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -159,9 +158,14 @@ def read_lines(text: bytes, place: Place, rules: Rules, skip_bad: bool) -> Lines
             indptr.append(len(indices))
             numbers.append(n_rows)
         n_rows += 1
-    integers: Any = np.array(indptr, np.int32), np.array(indices, np.int32)
-    places = np.array(numbers, np.int64) + place.row if len(numbers) < n_rows else None
-    return Lines(np.array(y, float), *integers, np.array(values, float), places, n_rows - len(numbers))
+    return Lines(
+        np.array(y, float),
+        np.array(indptr, np.int32),
+        np.array(indices, np.int32),
+        np.array(values, float),
+        np.array(numbers, np.int64) if len(numbers) < n_rows else None,
+        n_rows - len(numbers),
+    )
 
 
 class BadEntry(Exception):
@@ -206,7 +210,7 @@ def _entry(word: str) -> tuple[int, float]:
 def _out_of_range(column: int, rules: Rules) -> str:
     if column < rules.first:
         return "indices count from 1 (zero_based=True reads files that count from 0)"
-    if rules.last >= LARGEST:
+    if column > LARGEST:
         return f"the index is larger than {LARGEST}"
     return f"the index is larger than {rules.last}, the last of n_features={rules.n_features}"
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol, TypeAlias
 
 import numpy as np
@@ -168,6 +168,13 @@ class AsTheyAre:
 
     def transform(self, block: Block) -> tuple[Any, np.ndarray | None]:
         return block.rows, block.y
+
+
+def selected(blocks: Iterable[Block], columns: Iterable[str]) -> Iterator[Block]:
+    """Blocks of record batches with these columns only."""
+    names = list(columns)
+    for block in blocks:
+        yield replace(block, rows=block.rows.select(names))
 
 
 def bad_row(file: str, row: int, what: str, column: object = None, line: int | None = None) -> FileError:
