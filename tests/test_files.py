@@ -204,6 +204,18 @@ def test_truncated_and_flipped_bytes_give_file_errors_or_arrays(path, data):
         files.read(broken)
 
 
+def test_what_estimators_register_is_known_by_name(run_script):
+    script = """
+        from fastprop.components import OF_ESTIMATORS
+        from fastprop.kernels import activations, losses, optimizers
+        registries = [activations.ACTIVATIONS, losses.LOSSES, optimizers.RULES]
+        before = {name for registry in registries for name in registry}
+        import fastprop.estimators
+        print({name for registry in registries for name in registry} - before == OF_ESTIMATORS)
+    """
+    assert run_script(script).strip() == "True"
+
+
 def test_networks_of_estimators_load_where_no_estimator_was_asked_for(tmp_path, run_script):
     """Their rules and losses of their own are known by name."""
     X = np.random.default_rng(0).normal(size=(50, 3))

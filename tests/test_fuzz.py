@@ -8,6 +8,7 @@ file, damages it, and reads it: FileError or success, and memory for at most twi
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import math
 import struct
@@ -22,6 +23,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import fastprop as fp
+from fastprop.checkpoints import DIGITS, START
 from fastprop.errors import MissingClassError
 from fastprop.files import KEY
 
@@ -65,7 +67,32 @@ def read_model(path):
     return net
 
 
-READERS = {"model": Reader(write_models, read_model)}
+def write_checkpoints(folder):
+    """With slots, best weights and a history; and of a network that has none of them."""
+    net = fp.Network(
+        [fp.Dense(3), fp.BatchNorm(), fp.Dense(2)], "cross_entropy", fp.Adam(fp.schedules.Plateau(0.01)), seed=1
+    )
+    X, y = np.random.default_rng(0).normal(size=(12, 2)), np.arange(12) % 2
+    net.fit(X, y, epochs=3, batch_size=4, X_val=X, y_val=y, early_stopping=2, progress=False, checkpoint=folder / "run")
+    (folder / "run.previous").unlink(missing_ok=True)  # or it would be read where the newer one is damaged
+    fp.Network([fp.Dense(1)]).build(2).checkpoint(folder / "built")
+    return [folder / "run", folder / "built"]
+
+
+def read_checkpoint(path):
+    """Resume from a file that has its checksum, so that what lies behind it is read."""
+    raw = bytearray(path.read_bytes())
+    if raw[8:].startswith(START) and len(raw) > 8 + len(START) + DIGITS:
+        place = slice(8 + len(START), 8 + len(START) + DIGITS)
+        raw[place] = b"0" * DIGITS
+        raw[place] = hashlib.blake2b(raw, digest_size=DIGITS // 2).hexdigest().encode()
+        path.write_bytes(raw)
+    net = fp.resume(path)
+    assert repr(net)
+    assert net.summary()
+
+
+READERS = {"model": Reader(write_models, read_model), "checkpoint": Reader(write_checkpoints, read_checkpoint)}
 
 # ---- damage ---------------------------------------------------------------------------------------------------------
 
@@ -135,7 +162,7 @@ def joined(text, data):
 def dumps(tree):
     """JSON, of a depth that would exhaust the recursion of the encoder too."""
     try:
-        return json.dumps(tree)
+        return json.dumps(tree, separators=(",", ":"))
     except RecursionError:
         return "[" * 5000 + "]" * 5000
 
@@ -155,7 +182,7 @@ def damage_description(draw, raw):
     for _ in range(draw(st.integers(1, 3))):
         damage_tree(draw, description)
     header["__metadata__"][KEY] = dumps(description)
-    return joined(json.dumps(header).encode(), data)
+    return joined(json.dumps(header, separators=(",", ":")).encode(), data)  # as checkpoints begin
 
 
 def damage_text(draw, raw):
