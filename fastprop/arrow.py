@@ -52,7 +52,8 @@ def codes_of(array: Any, categories: Sequence[str]) -> np.ndarray:
     if pa.types.is_dictionary(array.type):
         of_entry = np.append(codes_of(array.dictionary, categories), codes_of(pa.array([""]), categories))
         indices = array.indices.cast(pa.int64()).fill_null(len(of_entry) - 1)
-        return of_entry[indices.to_numpy(zero_copy_only=False)]
+        spread: np.ndarray = of_entry[indices.to_numpy(zero_copy_only=False)]
+        return spread
     if pa.types.is_string_view(array.type):
         array = array.cast(pa.string())
     if array.null_count:

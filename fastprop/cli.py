@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
 import numpy as np
 import typer
 
-from . import __version__, tabular
+from . import Network, __version__, cli_data, load, tabular
+from . import resume as load_run
+from .cli_values import hashed, seconds, widths
+from .data.dataset import LOAD_SHARE, Dataset
+from .data.preparation import Preparation, Prepare
+from .data.sinks import csv_header, csv_rows, open_sink
+from .data.target import Target as Learnt
 from .doctor import facts
-from .tables import read_table
 from .warmup import warmup as compile_usual
 
 IMPORT_SECONDS = time.process_time()  # of this process so far: Python's start and all imports, Numba's above all
@@ -26,9 +30,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Data = Annotated[Path, typer.Argument(help="A .csv, .tsv (either with .gz), .npy or .npz file.")]
+Data = Annotated[
+    list[str],
+    typer.Argument(help="Files, folders or patterns: .csv, .tsv, .libsvm (all with .gz, .bz2), .parquet, .npy, .npz."),
+]
 Model = Annotated[Path, typer.Argument(help="A .safetensors file that `fastprop train` or `Network.save` wrote.")]
-Target = Annotated[str, typer.Option(help="The column to predict; for .npy its number, for .npz the array's name.")]
+Target = Annotated[
+    list[str] | None,
+    typer.Option(help="A column to predict; may be given again. Of .npy its number, or a second file; of libsvm none."),
+]
+Format = Annotated[cli_data.Format | None, typer.Option(help="Of the data, where the names of files do not say it.")]
+MemoryLimit = Annotated[str, typer.Option(help="For data that are read; what needs more than a quarter is streamed.")]
+OnBadRows = Annotated[
+    Literal["error", "skip"], typer.Option(help="Whether rows that cannot be used are an error or left out.")
+]
 Threads = Annotated[int | None, typer.Option(help="At most so many threads. Default: what the machine allows.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same network, bit for bit.")]
 
@@ -45,7 +60,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
 
 def say(name: str, text: object) -> None:
     """One line of a report."""
-    typer.echo(f"{name:<12}{text}")
+    typer.echo(f"{name:<11} {text}")
 
 
 @app.command()
@@ -64,11 +79,14 @@ def demo(
 @app.command()
 def train(
     data: Data,
-    target: Target,
+    target: Target = None,
     task: Annotated[
         Literal["classification", "regression"] | None,
         typer.Option(help="Default: classification for text and for whole numbers with at most 20 values."),
     ] = None,
+    log_target: Annotated[
+        bool, typer.Option("--log-target", help="Learn the logarithm of the target, which must be > 0.")
+    ] = False,
     hidden: Annotated[str, typer.Option(help='Widths of the hidden layers; "" for a linear model.')] = "128,64",
     activation: Annotated[str, typer.Option(help="Of the hidden layers.")] = "relu",
     loss: Annotated[str | None, typer.Option(help="Default: cross_entropy or mse.")] = None,
@@ -86,84 +104,111 @@ def train(
     seed: Seed = 0,
     threads: Threads = None,
     ignore: Annotated[list[str] | None, typer.Option(help="A column to leave out; may be given again.")] = None,
+    hash: Annotated[
+        list[str] | None, typer.Option(help="A column of text and a number of features to hash it to, as url=4096.")
+    ] = None,
+    format: Format = None,
+    memory_limit: MemoryLimit = "1GB",
+    on_bad_rows: OnBadRows = "error",
+    checkpoint: Annotated[Path | None, typer.Option(help="A file that the run is saved to while it goes on.")] = None,
+    every: Annotated[str, typer.Option(help="How often, as 60s, 5m or 500ms.")] = "60s",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from --checkpoint, if it is there.")] = False,
     out: Annotated[Path, typer.Option(help="Where the model goes.")] = Path("model.safetensors"),
 ) -> None:
-    """Train a network to predict a column from the others.
+    """Train a network to predict columns from the others.
 
-    Text is one-hot encoded, missing values are filled with the median, numbers
-    standardised. All of this is stored in the model file and applied again by
-    `predict` and `evaluate`.
+    Text is one-hot encoded (or hashed), missing values are filled with the
+    median, numbers standardised. All of this is stored in the model file and
+    applied again by `predict` and `evaluate`. Data that need more than a
+    quarter of the memory limit are streamed from their files.
     """
-    _check_out(out, data)
+    given = cli_data.Given(data, format, memory_limit, on_bad_rows)
+    _check_out(out, given)
     settings = tabular.Settings(
-        hidden=_widths(hidden), activation=activation, loss=loss, epochs=epochs, batch_size=batch_size, lr=lr,
+        hidden=widths(hidden), activation=activation, loss=loss, epochs=epochs, batch_size=batch_size, lr=lr,
         dropout=dropout, validation_fraction=validation_fraction, early_stopping=early_stopping, seed=seed,
-        n_threads=threads,
+        n_threads=threads, checkpoint=None if checkpoint is None else str(checkpoint),
+        checkpoint_every=seconds("every", every),
     )  # fmt: skip
-    table = read_table(data).without(ignore or [])
-    model, X, y = tabular.build(table, target, task, settings)
-    assert model.target is not None
-    say("data", f"{data}: {len(X)} rows, {len(table.columns) - 1} columns, {X.shape[1]} features")
-    say("target", f"{target}, {model.target.task}")
-    start, untrained = time.perf_counter(), model.net.get_weights()
-    try:
-        history = tabular.fit(model, X, y, settings)
-    except KeyboardInterrupt:
-        if all(np.array_equal(W, W0) for (W, _), (W0, _) in zip(model.net.get_weights(), untrained, strict=True)):
-            say("stopped", "by Ctrl-C before the first step; nothing was written")
-        else:
-            model.save(out)
-            say("stopped", f"by Ctrl-C; the weights of the last step are in {out}")
-        raise typer.Exit(130) from None
-    say("training", f"{len(history['loss'])} epochs in {time.perf_counter() - start:.2f} s")
-    _say_result(history)
-    model.save(out)
-    say("model", out)
+    if not target and given.kind != "libsvm":
+        raise ValueError("target must name the column to predict")
+    if resume and checkpoint is None:
+        raise ValueError("resume needs --checkpoint: the file to go on from")
+    # The link of poisson is exp: its target must stay a count.
+    prepare = Prepare(hashed(hash or ()), log_target, task, standardise_target=loss != "poisson", seed=seed)
+    rows = given.dataset(target or (), prepare, ignore or ())
+    assert rows.preparation is not None
+    net = tabular.build(rows.preparation, settings)
+    _say_data(rows, rows.preparation)
+    if resume and checkpoint is not None and checkpoint.exists():
+        net = load_run(checkpoint)
+        say("resuming", f"{checkpoint}, in epoch {net.epochs_done + 1}")
+    _train(net, rows, settings, out)
 
 
 @app.command()
 def predict(
     model: Model,
     data: Data,
-    out: Annotated[Path | None, typer.Option(help="A .csv file. Default: standard output.")] = None,
+    out: Annotated[Path | None, typer.Option(help="A .csv, .npy or .parquet file. Default: standard output.")] = None,
     proba: Annotated[bool, typer.Option("--proba", help="Add a column for the probability of each class.")] = False,
+    format: Format = None,
+    memory_limit: MemoryLimit = "1GB",
+    on_bad_rows: OnBadRows = "error",
 ) -> None:
-    """Predict each row of a table, as CSV with a header."""
+    """Predict each row, as CSV with a header."""
+    given = cli_data.Given(data, format, memory_limit, on_bad_rows)
     if out is not None:
-        _check_out(out, data)
-    loaded = tabular.TableModel.load(model)
-    table = loaded.read(data)
-    columns: dict[str, Any] = {loaded.target.name if loaded.target else "prediction": loaded.predict(table)}
+        _check_out(out, given)
+    net = load(model)
+    rows = _for_network(net, given.dataset((), net.preparation_, (), net.n_features_))
+    names = tabular.names_of_outputs(net)
     if proba:
-        probabilities = loaded.net.predict_proba(loaded.features(table))
-        classes = range(probabilities.shape[1]) if loaded.net.classes_ is None else loaded.net.classes_
-        columns |= {f"p({label})": p for label, p in zip(classes, probabilities.T, strict=True)}
-    rows = zip(*(np.asarray(values).tolist() for values in columns.values()), strict=True)
-    _write_csv(out, list(columns), rows)
-    if out is not None:
-        say("predictions", f"{table.n_rows} rows in {out}")
+        names += [f"p({label})" for label in (range(net.n_outputs_) if net.classes_ is None else net.classes_)]
+    if out is None:
+        sys.stdout.write(csv_header(names))
+        for part in tabular.predict(net, rows, proba):
+            sys.stdout.write(csv_rows(names, part).decode())
+        return
+    with open_sink(out, names) as sink:
+        for part in tabular.predict(net, rows, proba):
+            sink.write(*part)
+    say("predictions", f"{sink.n_rows} rows in {out}")
 
 
 @app.command()
-def evaluate(model: Model, data: Data, target: Target) -> None:
-    """Compare predictions with a column: accuracy and loss, or R2, RMSE and MAE in the column's units."""
-    loaded = tabular.TableModel.load(model)
-    table = loaded.read(data)
-    say("rows", table.n_rows)
-    for name, value in loaded.evaluate(table, target).items():
+def evaluate(
+    model: Model,
+    data: Data,
+    target: Target = None,
+    format: Format = None,
+    memory_limit: MemoryLimit = "1GB",
+    on_bad_rows: OnBadRows = "error",
+) -> None:
+    """Compare predictions with the target: accuracy and loss, or R2, RMSE and MAE in its units.
+
+    The target's columns are those of training, unless others are named.
+    """
+    net = load(model)
+    given = cli_data.Given(data, format, memory_limit, on_bad_rows)
+    names = target or (net.preparation_.targets if net.preparation_ else ())
+    rows = _for_network(net, given.dataset(names, net.preparation_, (), net.n_features_))
+    if not rows.has_target:
+        raise ValueError("target must name the column to compare with")
+    for name, value in tabular.evaluate(net, rows).items():
         say(name, f"{value:.6g}")
 
 
 @app.command()
 def info(model: Model) -> None:
     """What a model file holds."""
-    loaded = tabular.TableModel.load(model)
-    typer.echo(loaded.net.summary())
-    if loaded.target and loaded.preparation:
-        say("target", f"{loaded.target.name}, {loaded.target.task}")
-        say("columns", ", ".join(loaded.preparation.columns))
-    if loaded.net.classes_ is not None:
-        say("classes", ", ".join(map(str, loaded.net.classes_)))
+    net = load(model)
+    typer.echo(net.summary())
+    if net.preparation_ is not None and net.preparation_.to_predict is not None:
+        say("target", _described(net.preparation_.to_predict))
+        say("columns", ", ".join(net.preparation_.columns) or f"{net.preparation_.n_features} sparse features")
+    if net.classes_ is not None:
+        say("classes", ", ".join(map(str, net.classes_)))
 
 
 @app.command()
@@ -196,11 +241,46 @@ def _options(
     """Train neural networks on tables, from compiled loops on the CPU."""
 
 
-def _widths(hidden: str) -> list[int]:
+def _say_data(rows: Dataset, preparation: Preparation) -> None:
+    """What is learnt from what, and how rows are shuffled that do not fit in memory."""
+    target, n_rows = preparation.to_predict, preparation.n_rows
+    assert target is not None
+    n_columns = len(preparation.columns) or preparation.n_features
+    say("data", f"{rows.source.name}: {n_rows} rows, {n_columns} columns, {preparation.n_features} features")
+    say("target", _described(target))
+    if n_rows > rows.rows_in(LOAD_SHARE):
+        order = "read in the order of the source" if rows.is_sequential else "read in random order"
+        say("streaming", f"{order}; rows are shuffled within windows of {rows.window_rows():,} rows")
+
+
+def _described(target: Learnt) -> str:
+    task = f"{target.task} of the logarithm" if target.log else target.task
+    return f"{', '.join(target.names) or 'beside the rows'}, {task}"
+
+
+def _for_network(net: Network, rows: Dataset) -> Dataset:
+    return rows.for_network(getattr(net, "feature_names_in_", None), net.preparation_)
+
+
+def _train(net: Network, rows: Dataset, settings: tabular.Settings, out: Path) -> None:
+    """Train, say how it went, and write the model."""
+    start, untrained = time.perf_counter(), net.get_weights()
     try:
-        return [int(width) for width in hidden.split(",") if width.strip()]
-    except ValueError:
-        raise ValueError(f"hidden must be widths separated by commas, such as 128,64, got {hidden!r}") from None
+        history = tabular.fit(net, rows, settings)
+    except KeyboardInterrupt:
+        if all(np.array_equal(W, W0) for (W, _), (W0, _) in zip(net.get_weights(), untrained, strict=True)):
+            say("stopped", "by Ctrl-C before the first step; nothing was written")
+        else:
+            net.preparation_ = rows.preparation
+            net.save(out)
+            say("stopped", f"by Ctrl-C; the weights of the last step are in {out}")
+        raise typer.Exit(130) from None
+    say("training", f"{len(history['loss'])} epochs in {time.perf_counter() - start:.2f} s")
+    if history.get("skipped", [0])[-1]:
+        say("skipped", f"{int(history['skipped'][-1])} rows that cannot be used")
+    _say_result(history)
+    net.save(out)
+    say("model", out)
 
 
 def _folder(path: Path) -> Path:
@@ -209,12 +289,12 @@ def _folder(path: Path) -> Path:
     return path
 
 
-def _check_out(out: Path, data: Path) -> None:
+def _check_out(out: Path, data: cli_data.Given) -> None:
     """Before the work, not after it: that the file can be written and is not the one that is read."""
     _folder(out.parent)
     if out.is_dir():
         raise ValueError(f"out must be a file, got the folder {out}")
-    if out.exists() and data.exists() and out.samefile(data):
+    if data.is_same_file(out):
         raise ValueError(f"out must be another file than the data, got {out} for both")
     if not os.access(out if out.exists() else out.parent, os.W_OK):
         raise PermissionError(13, "out may not be written", str(out))
@@ -227,20 +307,6 @@ def _say_result(history: Any) -> None:
     best = int(np.argmin(history["val_loss"]))
     found = ", ".join(f"{name} {values[best]:.6g}" for name, values in history.items() if name.startswith("val_"))
     say("validation", f"{found} (epoch {best + 1})")
-
-
-def _write_csv(out: Path | None, names: list[str], rows: Iterable[Sequence[Any]]) -> None:
-    """To standard output, or to a file that appears only when it is complete."""
-    if out is None:
-        csv.writer(sys.stdout, lineterminator="\n").writerows([names, *rows])
-        return
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
-    try:
-        with part.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerows([names, *rows])
-        part.replace(out)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _one_line(error: Exception) -> str:

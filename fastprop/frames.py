@@ -186,8 +186,11 @@ def _labels(array: Any) -> Array:
         return np.asarray(array)
     if not pa.types.is_dictionary(array.type):
         array = array.dictionary_encode()
-    texts = array.dictionary.to_pylist()
+    texts: Array = np.array(array.dictionary.to_pylist(), dtype=np.str_)
     if array.null_count:
-        codes = array.indices.fill_null(len(texts)).to_numpy(zero_copy_only=False)
-        return np.array([*texts, None], dtype=object)[codes]
-    return np.array(texts, dtype=np.str_)[array.indices.to_numpy(zero_copy_only=False)]
+        texts = np.append(texts.astype(object), [None])
+        array = array.indices.fill_null(len(texts) - 1)
+    else:
+        array = array.indices
+    labels: Array = texts[array.to_numpy(zero_copy_only=False)]
+    return labels

@@ -1,4 +1,4 @@
-"""A network for a table, with the preparation of its columns and of its target, in one file; what the commands do.
+"""A network for tables, with the preparation of their columns, in one file; what the commands do.
 
 The defaults reach a test R2 of 0.79 to 0.81 on California housing (four splits).
 """
@@ -6,22 +6,23 @@ The defaults reach a test R2 of 0.79 to 0.81 on California housing (four splits)
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from . import Adam, Dense, Dropout, Network, load
+from . import Adam, Dense, Dropout, Network
 from .arguments import check_fraction, check_positive_int
+from .data.dataset import Dataset
+from .data.preparation import Preparation
+from .data.windows import WINDOW_SHARE
 from .layers import Layer
-from .prepare import Preparation, Target, plain_features
+from .losses import resolve_loss
 from .schedules import Cosine
-from .tables import Table, read_table
+from .validation import RunningR2
 
 PATIENCE = 15
-KEY = "table"  # of the preparation among the extras of a model file
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class Settings:
         Adam's rate at the start; it falls to 0 along half a cosine.
     early_stopping : int, optional
         Epochs without a better validation loss; 0 is off. Default: 15 if there is a validation set.
+    checkpoint : str, optional
+        A file that the run is written to every `checkpoint_every` seconds.
     """
 
     hidden: Sequence[int] = (128, 64)
@@ -53,6 +56,8 @@ class Settings:
     early_stopping: int | None = None
     seed: int = 0
     n_threads: int | None = None
+    checkpoint: str | None = None
+    checkpoint_every: float = 60.0
 
     def batch(self, n_rows: int) -> int:
         """The batch size for a table of `n_rows`."""
@@ -65,91 +70,115 @@ class Settings:
         return self.early_stopping or None
 
 
-@dataclass(frozen=True)
-class TableModel:
-    """A network and what lies between it and the columns of a table.
+def names_of_outputs(net: Network) -> list[str]:
+    """What predictions are called: the target's columns, where it has names."""
+    if net.preparation_ is not None and net.preparation_.targets:
+        return list(net.preparation_.targets)
+    n = 1 if net.classes_ is not None or net.n_outputs_ == 1 else net.n_outputs_
+    return ["prediction"] if n == 1 else [f"prediction[{k}]" for k in range(n)]
 
-    Attributes
-    ----------
-    preparation, target : optional
-        None for a network that was trained on arrays: it takes the columns as they are, in the order of the file.
+
+def predict(net: Network, data: Dataset, proba: bool = False) -> Iterator[tuple[np.ndarray, ...]]:
+    """Predictions of the rows in order, part by part: labels, or numbers in the units of the target.
+
+    With `proba` each part is followed by the probabilities of the classes (n, n_classes).
     """
+    with data.windows(data.rows_in(WINDOW_SHARE), with_targets=False) as windows:
+        for window in windows:
+            predicted = _decoded(net, np.asarray(net.predict(window.X)))
+            yield (predicted, np.asarray(net.predict_proba(window.X))) if proba else (predicted,)
+            window.release()
 
-    net: Network
-    preparation: Preparation | None
-    target: Target | None
 
-    @classmethod
-    def load(cls, path: str | Path) -> TableModel:
-        """Read a model file; FileError if it is damaged or foreign."""
-        net = load(path)
-        stored = (net.extra or {}).get(KEY)
-        if stored is None:
-            return cls(net, None, None)
-        return cls(net, Preparation.from_dict(stored["preparation"]), Target(**stored["target"]))
+def evaluate(net: Network, data: Dataset) -> dict[str, float]:
+    """Accuracy and loss for classes; R2, RMSE and MAE in the units of the target for numbers.
 
-    def save(self, path: str | Path) -> None:
-        """Write network, preparation and target into one safetensors file."""
-        assert self.preparation is not None
-        assert self.target is not None
-        self.net.save(path, extra={KEY: {"preparation": self.preparation.to_dict(), "target": self.target.to_dict()}})
+    Several targets have their mean, and an R2 each; a target that is learnt by its logarithm has the R2 of that, too.
+    """
+    if net.loss.task != "regression":
+        found = net.evaluate(data)
+        return {"accuracy": found["accuracy"], "loss": found["loss"]}
+    target = net.preparation_ and net.preparation_.to_predict
+    errors, logs = _Errors(names_of_outputs(net)), _Errors(names_of_outputs(net)) if target and target.log else None
+    with data.windows(data.rows_in(WINDOW_SHARE)) as windows:
+        for window in windows:
+            raw, y = np.asarray(net.predict(window.X)), window.y
+            assert y is not None
+            errors.add(_decoded(net, y), _decoded(net, raw))
+            if logs is not None:  # standardised: that changes no R2
+                logs.add(y, raw)
+            window.release()
+    return errors.result() | ({} if logs is None else {f"{name} of log": value for name, value in logs.r2().items()})
 
-    def read(self, path: str | Path) -> Table:
-        """Read a table, with text where training had text."""
-        text = self.preparation.text if self.preparation else []
-        return read_table(path, text + ([self.target.name] if self.target and self.target.text else []))
 
-    def features(self, table: Table, ignore: Sequence[str] = ()) -> np.ndarray:
-        """What the network takes, (n_rows, n_features) float32."""
-        return self.preparation.transform(table) if self.preparation else plain_features(table.without(ignore))
+def _decoded(net: Network, values: np.ndarray) -> np.ndarray:
+    return values if net.preparation_ is None else net.preparation_.decode(values)
 
-    def predict(self, table: Table) -> np.ndarray:
-        """Labels, or numbers in the units of the target, (n_rows,)."""
-        predictions = self.net.predict(self.features(table))
-        return self.target.decode(predictions) if self.target else predictions
 
-    def evaluate(self, table: Table, name: str) -> dict[str, float]:
-        """Accuracy and loss for classes; R2, RMSE and MAE in the units of column `name` for numbers."""
-        target = self.target or Target(name, "regression" if self.net.classes_ is None else "classification")
-        target = replace(target, name=name)
-        X, y = self.features(table, ignore=[name]), target.encode(table)
-        if target.task == "classification":
-            found = self.net.evaluate(X, y)
-            return {"accuracy": found["accuracy"], "loss": found["loss"]}
-        predicted, actual = target.decode(self.net.predict(X)), target.decode(y)
+class _Errors:
+    """R2, RMSE and MAE of numbers that come in parts."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names, self.n = names, 0
+        self.squares = self.sizes = 0.0
+        self.mean = RunningR2(len(names))
+        self.each = [RunningR2(1) for _ in names]
+
+    def add(self, actual: np.ndarray, predicted: np.ndarray) -> None:
+        """Take in a part, (n,) or (n, k)."""
+        n = len(actual)
+        actual = actual.reshape(n, -1).astype(np.float64)
+        predicted = predicted.reshape(n, -1).astype(np.float64)
         error = predicted - actual
-        spread = float(((actual - actual.mean()) ** 2).sum())
-        r2 = 1.0 - float((error**2).sum()) / spread if spread > 0 else math.nan
-        return {"R2": r2, "RMSE": math.sqrt(float((error**2).mean())), "MAE": float(np.abs(error).mean())}
+        self.squares, self.sizes = self.squares + float((error**2).sum()), self.sizes + float(np.abs(error).sum())
+        self.n += error.size
+        self.mean.add(actual, predicted)
+        for k, running in enumerate(self.each):
+            running.add(actual[:, k : k + 1], predicted[:, k : k + 1])
+
+    def r2(self) -> dict[str, float]:
+        """The mean R2, and each of several."""
+        each = {f"R2 {name}": one.value for name, one in zip(self.names, self.each, strict=True)}
+        return {"R2": self.mean.value} | (each if len(each) > 1 else {})
+
+    def result(self) -> dict[str, float]:
+        """All of them."""
+        return self.r2() | {"RMSE": math.sqrt(self.squares / self.n), "MAE": self.sizes / self.n}
 
 
-def build(table: Table, name: str, task: str | None, settings: Settings) -> tuple[TableModel, np.ndarray, np.ndarray]:
-    """An untrained model for column `name` of a table, with the features and the target to train it on."""
-    # The link of poisson is exp: its target must stay a count.
-    target = Target.fit(table, name, task, standardise=settings.loss != "poisson")
-    columns = table.without([name])
-    preparation = Preparation.fit(columns)
-    X, y = preparation.transform(columns), target.encode(table)
+def build(preparation: Preparation, settings: Settings) -> Network:
+    """An untrained network for what a preparation gives."""
+    target = preparation.to_predict
+    if target is None:
+        raise ValueError("target must name the column to predict")
     classes = target.task == "classification"
+    loss = settings.loss or ("cross_entropy" if classes else "mse")
+    n_outputs = len(target.classes) if classes else len(target.mean)
+    if classes and n_outputs == 2 and resolve_loss(loss).task == "binary":
+        n_outputs = 1
     net = Network(
-        _layers(settings, len(np.unique(y)) if classes else 1),
-        loss=settings.loss or ("cross_entropy" if classes else "mse"),
-        optimizer=Adam(lr=Cosine(settings.lr, _updates(settings, table.n_rows))),
+        _layers(settings, n_outputs),
+        loss=loss,
+        optimizer=Adam(lr=Cosine(settings.lr, _updates(settings, preparation.n_rows))),
         seed=settings.seed,
-    ).build(X.shape[1])
-    return TableModel(net, preparation, target), X, y
+    ).build(preparation.n_features)
+    if classes:  # no need to look for labels that the first rows lack
+        net.classes_ = np.array(target.classes)
+    return net
 
 
-def fit(model: TableModel, X: np.ndarray, y: np.ndarray, settings: Settings) -> Mapping[str, Sequence[Any]]:
-    """Train, and return the history."""
-    history: Mapping[str, Sequence[Any]] = model.net.fit(
-        X,
-        y,
+def fit(net: Network, data: Dataset, settings: Settings) -> Mapping[str, Sequence[Any]]:
+    """Train on a prepared dataset, and return the history."""
+    assert data.preparation is not None
+    history: Mapping[str, Sequence[Any]] = net.fit(
+        data,
         epochs=settings.epochs,
-        batch_size=settings.batch(len(X)),
+        batch_size=settings.batch(data.preparation.n_rows),
         validation_fraction=settings.validation_fraction,
         early_stopping=settings.patience(),
         n_threads=settings.n_threads,
+        checkpoint=settings.checkpoint,
+        checkpoint_every=settings.checkpoint_every,
     )
     return history
 

@@ -17,8 +17,8 @@ pytestmark = pytest.mark.quick
 FLOORS = [
     {"__main__"},
     {"cli"},
-    {"demo", "doctor", "tabular"},
-    {"prepare", "tables", "plot"},
+    {"cli_data", "cli_values", "demo", "doctor", "tabular"},
+    {"plot"},
     {"warmup", "__init__"},
     {"loading", "estimators"},
     {"network"},

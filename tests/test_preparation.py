@@ -185,7 +185,7 @@ def test_matrices(dtype):
 def test_a_matrix_with_targets_beside_it():
     X, y = np.arange(60.0).reshape(30, 2), np.arange(60.0).reshape(30, 2) + 0.5
     preparation = Preparation.fit([block(X, y)], {"0": "number", "1": "number"})
-    got, encoded = preparation.transform(block(X, y))
+    encoded = preparation.transform(block(X, y))[1]
     np.testing.assert_allclose(encoded.mean(axis=0), 0, atol=1e-12)
     np.testing.assert_allclose(preparation.decode(encoded), y)
     assert preparation.to_predict.names == ()

@@ -36,7 +36,7 @@ def test_labels_in_npy_take_the_room_they_need(tmp_path, dtype, monkeypatch):
     monkeypatch.setattr("fastprop.data.sinks.COPY_ROWS", 3)
     parts = [["a", "b"] * 4, ["long", "longer"], ["c"], ["the longest"]]
     got = np.load(write(tmp_path / "p.npy", ["y"], *[np.array(part, dtype=dtype) for part in parts]))
-    assert got.tolist() == sum(parts, [])
+    assert got.tolist() == [label for part in parts for label in part]
 
 
 def test_csv(tmp_path):
@@ -62,20 +62,16 @@ def test_parquet(tmp_path):
 def test_files_are_there_whole_or_not_at_all(tmp_path, name):
     path = tmp_path / name
 
-    def fails():
-        with open_sink(path, ["y"]) as sink:
-            sink.write(np.ones(3))
-            assert not path.exists()
-            raise RuntimeError("stopped")
+    def stop(sink):
+        sink.write(np.ones(3))
+        raise RuntimeError("stopped")
 
-    with pytest.raises(RuntimeError, match="stopped"):
-        fails()
+    with pytest.raises(RuntimeError, match="stopped"), open_sink(path, ["y"]) as sink:
+        stop(sink)
     assert list(tmp_path.iterdir()) == []
     path.write_bytes(b"old")
-    with pytest.raises(RuntimeError, match="stopped"):
-        fails_over = open_sink(path, ["y"])
-        with fails_over:
-            raise RuntimeError("stopped")
+    with pytest.raises(RuntimeError, match="stopped"), open_sink(path, ["y"]) as sink:
+        stop(sink)
     assert path.read_bytes() == b"old"
     write(path, ["y"], np.ones(3))
     assert [p.name for p in tmp_path.iterdir()] == [name]

@@ -1,7 +1,7 @@
-"""The columns of a block by name, whatever its rows are, and the numeric ones as the matrix that a network learns from.
+"""The columns of a block by name, whatever its rows are, and those of numbers as a matrix.
 
-A row-major matrix is made of some thousand rows at a time: its columns are written one below the other and then turned at
-once, all in L2 (28 columns of float32: some 2 ns a value; writing each column where it belongs, with the stride of a row, 5).
+A row-major matrix is made of some thousand rows at a time: its columns are written one below the other and then turned
+at once, all in L2 (28 columns of float32: 2 ns a value; each written where it belongs, with the stride of a row, 5).
 """
 
 from __future__ import annotations
@@ -74,7 +74,8 @@ class BlockColumns:
 
     def missing(self, name: str) -> np.ndarray:
         """Where a column of text is missing or empty, (n,) of bool."""
-        return self.codes(name, [""]) == 0
+        missing: np.ndarray = self.codes(name, [""]) == 0
+        return missing
 
     def is_text(self, name: str) -> bool:
         """Whether a column holds text."""
@@ -103,7 +104,7 @@ class BlockColumns:
             i = int((codes_of(array, wrong) >= 0).argmax())
             got = wrong[int(codes_of(array.slice(i, 1), wrong)[0])]
             raise self.bad(i, f"got {got!r}, expected a number", name)
-        return values.astype(np.float64)[codes_of(array, texts)]
+        return np.take(values.astype(np.float64), codes_of(array, texts))
 
 
 def _number(text: str) -> float | None:
@@ -124,7 +125,7 @@ def _listed(names: Sequence[str]) -> str:
 def scratch_of(n_rows: int, n_columns: int, dtype: Any = np.float32) -> Iterator[tuple[slice, np.ndarray]]:
     """Slices of rows, each with an array (n_columns, rows) to write them to by columns before they are turned."""
     step = min(max(SLICE_BYTES // (4 * max(1, n_columns)), LEAST_ROWS), MOST_ROWS)
-    # 16 more: with rows of 32 KB all columns would want the same few lines of L1 (turning 1.6 instead of 0.6 ns a value).
+    # 16 more: of rows of 32 KB all columns would want the same few lines of L1 (1.6 instead of 0.6 ns a value).
     scratch = np.empty((n_columns, min(step, n_rows) + 16), dtype)
     for start in range(0, n_rows, step):
         rows = slice(start, min(start + step, n_rows))
@@ -135,7 +136,7 @@ def stack(columns: Sequence[np.ndarray], dtype: Any) -> np.ndarray:
     """Columns of equal length side by side in a row-major matrix (n, k), each cast once."""
     X = np.empty((len(columns[0]), len(columns)), dtype)
     with np.errstate(over="ignore"):  # what float32 cannot hold is infinite there, and refused by the reader
-        for rows, turned in scratch_of(*X.shape, dtype):
+        for rows, turned in scratch_of(len(X), len(columns), dtype):
             for row, column in zip(turned, columns, strict=True):
                 row[:] = column[rows]
             X[rows] = turned.T
@@ -190,5 +191,5 @@ def labels_of(columns: BlockColumns, name: str) -> np.ndarray:
     texts = sorted(columns.distinct(name))
     codes = columns.codes(name, texts)
     if texts and texts[0] == "":
-        return np.array([None, *texts[1:]], dtype=object)[codes]
-    return np.array(texts, dtype=np.str_)[codes]
+        return np.take(np.array([None, *texts[1:]], dtype=object), codes)
+    return np.take(np.array(texts, dtype=np.str_), codes)

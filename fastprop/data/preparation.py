@@ -1,7 +1,7 @@
 """From the columns of tables to the matrix and the target that a network learns from, and back.
 
-What is learnt in one pass over the training rows (medians, means, deviations, categories) is stored as JSON in the model
-file and applied again to every table that the model meets.
+What is learnt in one pass over the training rows (medians, means, deviations, categories) is stored as JSON in the
+model file and applied again to every table that the model meets.
 """
 
 from __future__ import annotations
@@ -91,13 +91,16 @@ class Preparation:
         In the order of the training files; a list holds the categories, "" among them if some were missing. A category
         never seen in training gives zeros.
     to_predict : Target, optional
-    n_sparse : int
-        Columns of sparse matrices, which are left as they are; then `columns` is empty. Default: 0.
+    n_sparse : int, default 0
+        Columns of sparse matrices, which are left as they are; then `columns` is empty.
+    n_rows : int, default 0
+        Rows it was learnt from; 0 in files of version 0.1.
     """
 
     columns: dict[str, How]
     to_predict: Target | None = None
     n_sparse: int = 0
+    n_rows: int = 0
 
     @classmethod
     def fit(
@@ -145,13 +148,14 @@ class Preparation:
             {name: _how(how) for name, how in columns.items()},
             None if target is None else Target.from_dict(target),
             int(description.get("n_sparse", 0)),
+            int(description.get("n_rows", 0)),
         )
 
     def to_dict(self) -> dict[str, Any]:
         """A description that JSON can hold exactly."""
         columns = {name: how if isinstance(how, list) else asdict(how) for name, how in self.columns.items()}
         target = None if self.to_predict is None else self.to_predict.to_dict()
-        return {"columns": columns, "target": target, "n_sparse": self.n_sparse}
+        return {"columns": columns, "target": target, "n_sparse": self.n_sparse, "n_rows": self.n_rows}
 
     def with_target(self, target: Target | None) -> Preparation:
         """The same features with another target, or none: for rows that have none."""
@@ -257,8 +261,10 @@ class Preparation:
 
 def _how(how: Any) -> How:
     if not isinstance(how, dict):
-        return list(how)
-    return Hashed(**how) if "n_features" in how else Number(**how)
+        return [str(category) for category in how]
+    if "n_features" in how:
+        return Hashed(int(how["n_features"]))
+    return Number(*(float(how[key]) for key in ("fill", "mean", "factor")))
 
 
 def _width(how: How) -> int:
@@ -345,7 +351,8 @@ class _Learner:
         learnt |= {name: sorted(texts.values) for name, texts in self.texts.items()}
         learnt |= {name: Hashed(n) for name, n in self.options.hash.items()}
         columns = {} if self.n_sparse else {name: learnt[name] for name in self.columns}
-        return Preparation(columns, self.target.finish() if self.has_target else None, self.n_sparse)
+        target = self.target.finish() if self.has_target else None
+        return Preparation(columns, target, self.n_sparse, self.n_rows)
 
     def _number(self, j: int, name: str) -> Number:
         """Mean and deviation are those of the column after it was filled."""

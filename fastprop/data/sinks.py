@@ -64,10 +64,10 @@ class Sink(ABC):
     def _write(self, arrays: tuple[np.ndarray, ...]) -> None:
         """Append rows of checked arrays."""
 
-    def _finish(self) -> None:
+    def _finish(self) -> None:  # noqa: B027  most files end with their rows
         """Write what stands at the end of the file."""
 
-    def _abandon(self) -> None:
+    def _abandon(self) -> None:  # noqa: B027
         """Let go of the file before its end."""
 
     def __enter__(self) -> Sink:
@@ -210,9 +210,15 @@ def csv_rows(names: Sequence[str], arrays: Sequence[np.ndarray]) -> bytes:
     import pyarrow as pa
     import pyarrow.csv as pc
 
-    out = pa.BufferOutputStream()
-    options = pc.WriteOptions(include_header=False, quoting_style="needed")
-    pc.write_csv(record_batch(names, arrays), out, options)
+    batch = record_batch(names, arrays)
+    for style in ("none", "needed"):  # "needed" quotes every text; "none" refuses those that need it
+        out = pa.BufferOutputStream()
+        try:
+            pc.write_csv(batch, out, pc.WriteOptions(include_header=False, quoting_style=style))
+            break
+        except pa.ArrowInvalid:
+            if style == "needed":
+                raise
     rows: bytes = out.getvalue().to_pybytes()
     return rows
 

@@ -47,19 +47,21 @@ class Target:
     @classmethod
     def from_dict(cls, description: Mapping[str, Any]) -> Target:
         """The inverse of `to_dict`; reads what version 0.1 wrote, too."""
-        fields = dict(description)
-        if "name" in fields:
-            fields["names"] = [fields.pop("name")]
-            fields |= {"mean": [fields["mean"]], "scale": [fields["scale"]]}
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
+        names = [description["name"]] if "name" in description else description["names"]
+        mean, scale = (np.atleast_1d(np.asarray(description[key], np.float64)).tolist() for key in ("mean", "scale"))
+        flags = {key: bool(description.get(key, False)) for key in ("log", "text")}
+        classes = tuple(description.get("classes", ()))
+        return cls(
+            tuple(map(str, names)), str(description["task"]), tuple(mean), tuple(scale), classes=classes, **flags
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The fields, as JSON holds them exactly."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     def of(self, names: Sequence[str]) -> Target:
-        """The same for columns with other names."""
-        if len(names) != len(self.mean):
+        """The same for columns with other names, or none: for a y beside the rows."""
+        if names and len(names) != len(self.mean):
             raise ValueError(f"target must name {len(self.mean)} columns as in training, got {', '.join(names)}")
         return replace(self, names=tuple(names))
 
@@ -152,8 +154,8 @@ class TargetLearner:
                 raise ValueError(f"task must be 'regression' for several targets ({name})")
             if self.labels.overflows:
                 raise FileError(
-                    f"target {name!r} of {self.where} must hold at most {MOST_LABELS} classes, all of them text or whole "
-                    f"numbers"
+                    f"target {name!r} of {self.where} must hold at most {MOST_LABELS} classes, all of them text "
+                    f"or whole numbers"
                 )
             if len(classes) < 2:
                 only = f", got {classes[0]} only" if classes else ", got nothing but gaps"

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import FileError
 from .order import rounds, side_by_side
-from .source import bad_row
+from .source import AsTheyAre, bad_row
 from .usable import usable
 
 if TYPE_CHECKING:
@@ -229,12 +229,13 @@ class Windows:
     def _parts(self, epoch: int, begins: Cursor) -> Iterator[Part]:
         """Good rows, in the order of the epoch."""
         n_skipped = begins.n_skipped
+        room = self._room if isinstance(self.data.features, AsTheyAre) else None  # else rows are no rows of X yet
         for number, pieces in enumerate(self._rounds(epoch)):
             if number < begins.round:
                 continue
             taken, first = 0, begins.taken if number == begins.round else 0
             seen: dict[int, int] = {}
-            for piece, block in side_by_side(self.data.source, pieces, self.data.skips, self._room):
+            for piece, block in side_by_side(self.data.source, pieces, self.data.skips, room):
                 offset = seen.get(piece, 0)
                 seen[piece] = offset + len(block)
                 if taken + len(block) > first:

@@ -1,0 +1,135 @@
+"""From the paths of the command line to a dataset: one way for all kinds of files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from .data import from_csv, from_libsvm, from_npy, from_parquet
+from .data.columns import PlainColumns
+from .data.dataset import Dataset
+from .data.npz import NpzSource
+from .data.paths import check_names
+from .data.preparation import Preparation, Prepare
+
+Format = Literal["csv", "parquet", "npy", "npz", "libsvm"]
+
+FORMATS: dict[str, Format] = {
+    ".csv": "csv", ".tsv": "csv", ".parquet": "parquet", ".parq": "parquet", ".pq": "parquet",
+    ".npy": "npy", ".npz": "npz", ".libsvm": "libsvm", ".svm": "libsvm", ".svmlight": "libsvm",
+}  # fmt: skip
+PACKED = (".gz", ".bz2", ".zst")
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the command line says about data.
+
+    Attributes
+    ----------
+    paths : sequence of str
+        Files, folders or patterns, all of one format.
+    format : str, optional
+        Default: by the ending of the first path, or of the first file in a folder that has a known one.
+    memory_limit : str
+    on_bad_rows : {"error", "skip"}
+    """
+
+    paths: Sequence[str]
+    format: Format | None = None
+    memory_limit: str = "1GB"
+    on_bad_rows: str = "error"
+
+    @property
+    def kind(self) -> Format:
+        """The format, given or found."""
+        return self.format or format_of(self.paths[0])
+
+    def dataset(
+        self,
+        target: Sequence[str] = (),
+        prepare: Preparation | Prepare | None = None,
+        ignore: Collection[str] = (),
+        n_features: int | None = None,
+    ) -> Dataset:
+        """The rows as X and y.
+
+        Parameters
+        ----------
+        target : sequence of str
+            Columns; of .npy files their numbers, or a second .npy file. None for libsvm.
+        prepare : Preparation or Prepare, optional
+            See `Dataset.prepare`.
+        ignore : collection of str
+        n_features : int, optional
+            Of the model, for libsvm, which does not say how many there are.
+        """
+        options: Any = {"memory_limit": self.memory_limit, "on_bad_rows": self.on_bad_rows}
+        files, columns = list(self.paths), list(target) or None
+        if self.kind == "csv":
+            data = from_csv(files, columns, ignore=ignore, **options)
+            text = _text_that_looks_like_numbers(data, prepare)
+            data = from_csv(files, columns, ignore=ignore, text=text, **options) if text else data
+        elif self.kind == "parquet":
+            data = from_parquet(files, columns, ignore=ignore, **options)
+        elif self.kind == "libsvm":
+            data = from_libsvm(files, n_features, **options)
+        else:
+            data = self._arrays(target, ignore, options)
+        return data if prepare is None else data.prepare(prepare)
+
+    def _arrays(self, target: Sequence[str], ignore: Collection[str], options: Mapping[str, Any]) -> Dataset:
+        """The rows of an .npy or .npz file."""
+        if len(self.paths) > 1:
+            raise ValueError(f"data must be one .{self.kind} file, got {len(self.paths)}")
+        path = self.paths[0]
+        if self.kind == "npy":
+            beside = [name for name in target if name.lower().endswith(".npy")]
+            numbers = [_number(path, name) for name in target if name not in beside]
+            left_out = [_number(path, name) for name in ignore]
+            y_path = beside[0] if beside else None
+            return from_npy(path, y_path, numbers or None, ignore=left_out, **options)
+        source = NpzSource(path)
+        check_names(path, list(source.columns), [*target, *ignore])
+        left = tuple(name for name in source.columns if name not in {*target, *ignore})
+        return Dataset(source, PlainColumns(left, tuple(target), bool(target)), **options)
+
+    def is_same_file(self, out: Path) -> bool:
+        """Whether `out` is one of the files that are read."""
+        return out.exists() and any(os.path.exists(path) and out.samefile(path) for path in self.paths)
+
+
+def _text_that_looks_like_numbers(data: Dataset, prepare: Any) -> list[str]:
+    """Columns that are text in training, but numbers in these files."""
+    text = prepare.text if isinstance(prepare, Preparation) else ()
+    return [name for name in text if data.source.columns.get(name) == "number"]
+
+
+def _number(path: str, name: str) -> int:
+    if not name.isdigit():
+        raise ValueError(f"columns of {path} are named by their numbers, from 0, got {name!r}")
+    return int(name)
+
+
+def format_of(path: str) -> Format:
+    """The format of a file, of the files of a pattern, or of those in a folder.
+
+    Raises
+    ------
+    ValueError
+        If the ending is not one that we know; the message has the option that says it.
+    """
+    names = sorted(file.name for file in Path(path).rglob("*")) if os.path.isdir(path) else [path]
+    for name in names:
+        stem, ending = os.path.splitext(name.lower())
+        if ending in PACKED:
+            ending = os.path.splitext(stem)[1]
+        if ending in FORMATS:
+            return FORMATS[ending]
+    raise ValueError(
+        f"data must be .csv, .tsv, .parquet, .npy, .npz or .libsvm files, got {path!r}; --format says what others are, "
+        f"as --format libsvm"
+    )

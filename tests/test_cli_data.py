@@ -1,0 +1,293 @@
+"""The command line on all kinds of files, and on real ones from the file to the evaluated model."""
+
+from __future__ import annotations
+
+import bz2
+import csv
+import gzip
+import re
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import fastprop as fp
+from fastprop import cli
+from fastprop.cli_data import format_of
+from fastprop.cli_values import hashed, seconds
+
+DATA = Path(__file__).resolve().parents[2] / "shared/data"
+N = 800
+
+needs = pytest.mark.skipif
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def run(capsys):
+    """Run a command; exit code, output, errors."""
+
+    def run(*args):
+        with pytest.raises(SystemExit) as exit:
+            cli.main([str(arg) for arg in args])
+        captured = capsys.readouterr()
+        return exit.value.code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def ok(run):
+    """Run a command that must succeed; its output."""
+
+    def ok(*args):
+        code, out, err = run(*args)
+        assert (code, err) == (0, "")
+        return out
+
+    return ok
+
+
+def reported(out, name):
+    """The first number on the line `name` of a report."""
+    return float(re.search(rf"^{re.escape(name)} +([-\d.e+]+)", out, re.MULTILINE)[1])
+
+
+@pytest.fixture
+def table():
+    """Numbers, text with gaps, a text with an open vocabulary, and things to predict: price, tax > 0 and kind."""
+    rng = np.random.default_rng(0)
+    size, place = rng.uniform(20, 200, N), rng.choice(["town", "coast", "hills"], N)
+    worth = 3.0 * size + np.select([place == "town", place == "coast"], [200.0, 350.0], 0.0)
+    return pa.table(
+        {
+            "size": pa.array(np.where(rng.random(N) < 0.03, np.nan, size), from_pandas=True),
+            "place": place,
+            "agent": [f"agent {i}" for i in rng.integers(0, 2000, N)],
+            "price": worth + rng.normal(0, 5, N),
+            "tax": np.exp(worth / 300),
+            "kind": np.where(worth > 500, "dear", "cheap"),
+        }
+    )
+
+
+def write_csv(path, table, opener=open, delimiter=","):
+    rows = zip(*(["" if v is None else v for v in c.to_pylist()] for c in table.columns), strict=True)
+    with opener(path, "wt", newline="") as file:
+        csv.writer(file, delimiter=delimiter).writerows([table.column_names, *rows])
+
+
+def write_parts(table, n=4):
+    """Parquet files in a folder, with several row groups each."""
+    Path("parts").mkdir()
+    for k in range(n):
+        part = table.slice(k * N // n, N // n)
+        pq.write_table(part, f"parts/part{k}.parquet", row_group_size=64)
+
+
+FEW = ("--hidden", "32", "--epochs", 30)
+
+
+@pytest.mark.parametrize(
+    ("name", "opener", "delimiter"),
+    [("d.csv", open, ","), ("d.tsv", open, "\t"), ("d.csv.gz", gzip.open, ";"), ("d.tsv.bz2", bz2.open, "\t")],
+)
+def test_text_files(ok, table, name, opener, delimiter):
+    write_csv(name, table.drop_columns(["agent", "tax"]), opener, delimiter)
+    out = ok("train", name, "--target", "kind", "--ignore", "price", *FEW)
+    assert f"{name}: 800 rows, 2 columns, 4 features" in out
+    assert reported(ok("evaluate", "model.safetensors", name), "accuracy") > 0.9
+
+
+@pytest.mark.parametrize("data", [["parts"], ["parts/*.parquet"], [f"parts/part{k}.parquet" for k in range(4)]])
+def test_parquet(ok, table, data):
+    write_parts(table.drop_columns(["agent", "tax", "kind"]))
+    out = ok("train", *data, "--target", "price", *FEW)
+    assert "800 rows, 2 columns, 4 features" in out
+    assert reported(ok("evaluate", "model.safetensors", *data), "R2") > 0.9
+    ok("predict", "model.safetensors", *data, "--out", "p.parquet")
+    written = pq.read_table("p.parquet")
+    assert (written.column_names, written.num_rows) == (["price"], N)
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz", ".bz2"])
+@pytest.mark.parametrize("by", ["ending", "format"])
+def test_libsvm(ok, suffix, by):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(N, 5)) * (rng.random((N, 5)) < 0.5)
+    y = np.where(X[:, 0] + X[:, 1] > 0, 1, -1)
+    lines = [
+        f"{label} " + " ".join(f"{j + 1}:{v:.6g}" for j, v in enumerate(x) if v) for label, x in zip(y, X, strict=True)
+    ]
+    name, how = (f"d.svm{suffix}", ()) if by == "ending" else (f"d{suffix or '.txt'}", ("--format", "libsvm"))
+    opener = {"": open, ".gz": gzip.open, ".bz2": bz2.open}[suffix]
+    with opener(name, "wt") as file:
+        file.write("\n".join(lines) + "\n")
+    out = ok("train", name, *how, *FEW)
+    assert "800 rows, 5 columns, 5 features" in out
+    assert "beside the rows, classification" in out
+    assert reported(ok("evaluate", "model.safetensors", name, *how), "accuracy") > 0.9
+    predicted = ok("predict", "model.safetensors", name, *how).split()
+    assert predicted[0] == "prediction"
+    assert set(predicted[1:]) == {"-1", "1"}
+
+
+def test_npy_with_a_second_file(ok):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(N, 3)).astype(np.float32)
+    y = np.column_stack([100 * X[:, 0] + 5, X[:, 1] * X[:, 2]])
+    np.save("x.npy", X)
+    np.save("y.npy", y)
+    assert "beside the rows, regression" in ok("train", "x.npy", "--target", "y.npy", *FEW)
+    out = ok("evaluate", "model.safetensors", "x.npy", "--target", "y.npy")
+    assert reported(out, "R2 prediction[0]") > 0.95
+    ok("predict", "model.safetensors", "x.npy", "--out", "p.npy")
+    predicted = np.load("p.npy")
+    assert predicted.shape == (N, 2)
+    np.testing.assert_allclose(
+        np.sqrt(((predicted - y) ** 2).mean()), reported(out, "RMSE"), rtol=1e-4
+    )  # in the units of the file
+
+
+def test_several_targets_by_their_logarithm(ok, table):
+    write_csv("d.csv", table.drop_columns(["agent", "kind"]))
+    out = ok("train", "d.csv", "--target", "price", "--target", "tax", "--log-target", *FEW)
+    assert "price, tax, regression of the logarithm" in out
+    out = ok("evaluate", "model.safetensors", "d.csv")
+    for name in ("R2 of log", "R2 price of log", "R2 tax of log", "R2"):
+        assert reported(out, name) > 0.9
+    ok("predict", "model.safetensors", "d.csv", "--out", "p.csv")
+    rows = list(csv.reader(Path("p.csv").read_text().splitlines()))
+    assert rows[0] == ["price", "tax"]
+    actual = np.column_stack([table["price"], table["tax"]])
+    assert np.abs(np.log(np.array(rows[1:], float)) - np.log(actual)).mean() < 0.2
+    assert "target      price, tax" in ok("info", "model.safetensors")
+
+
+def test_open_vocabularies_are_hashed(ok, run, table):
+    many = pa.table({"agent": [f"agent {i}" for i in range(1500)], "y": np.arange(1500) % 2})
+    write_csv("many.csv", many)
+    code, _, err = run("train", "many.csv", "--target", "y", *FEW)
+    assert code == 2
+    assert "column 'agent' holds more than 1000 different texts" in err
+    out = ok("train", "many.csv", "--target", "y", "--hash", "agent=512", *FEW)
+    assert "1500 rows, 1 columns, 512 features" in out
+    ok("evaluate", "model.safetensors", "many.csv")
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "npy"])
+def test_what_does_not_fit_in_memory_is_streamed(ok, kind):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(30_000, 8)).astype(np.float32)
+    columns = {str(i): x for i, x in enumerate(np.column_stack([X, X[:, 0] - X[:, 1]]).T)}
+    if kind == "npy":
+        np.save("d.npy", np.column_stack(list(columns.values())))
+    elif kind == "csv":
+        write_csv("d.csv", pa.table({f"c{name}": column for name, column in columns.items()}))
+    else:
+        pq.write_table(pa.table(columns), "d.parquet", row_group_size=2000)
+    target = "c8" if kind == "csv" else "8"
+    limited = ("--memory-limit", "2MB")
+    out = ok("train", f"d.{kind}", "--target", target, "--epochs", 3, *limited)
+    order = "in the order of the source" if kind == "csv" else "in random order"
+    assert re.search(rf"^streaming   read {order}; rows are shuffled within windows of [\d,]+ rows$", out, re.MULTILINE)
+    assert "validation" in out
+    assert reported(ok("evaluate", "model.safetensors", f"d.{kind}", *limited), "R2") > 0.95
+    ok("predict", "model.safetensors", f"d.{kind}", "--out", "p.npy", *limited)
+    predicted = np.load("p.npy")
+    assert predicted.shape == (30_000,)
+    assert np.abs(predicted - columns["8"]).mean() < 0.2  # in the order of the file
+
+
+def test_bad_rows_are_named_or_left_out(ok, run, table):
+    write_csv("d.csv", table.drop_columns(["agent", "kind", "tax"]))
+    lines = Path("d.csv").read_text().splitlines()
+    lines[700] = lines[700].rsplit(",", 1)[0] + ",much"
+    lines[33] = lines[33].rsplit(",", 1)[0] + ","
+    Path("d.csv").write_text("\n".join(lines) + "\n")
+    code, _, err = run("train", "d.csv", "--target", "price", *FEW)
+    assert code == 2
+    assert re.search(r"d\.csv, row (699|32)", err)
+    out = ok("train", "d.csv", "--target", "price", "--on-bad-rows", "skip", *FEW)
+    assert "skipped     2 rows" in out
+
+
+def test_a_file_may_look_like_numbers_where_training_had_text(ok):
+    rng = np.random.default_rng(0)
+    codes = rng.choice(["01", "02", "x1"], N)
+    write_csv("d.csv", pa.table({"code": codes, "y": np.where(codes == "02", "7", "a")}))
+    ok("train", "d.csv", "--target", "y", *FEW)
+    write_csv("e.csv", pa.table({"code": ["01", "02"] * 5, "y": ["a", "7"] * 5}))
+    assert reported(ok("evaluate", "model.safetensors", "e.csv"), "accuracy") == 1
+    write_csv("f.csv", pa.table({"code": ["2", "02"]}))
+    assert ok("predict", "model.safetensors", "f.csv").split()[2] == "7"
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("name", "format"),
+    [("a.csv", "csv"), ("A.TSV.GZ", "csv"), ("x/*.parquet", "parquet"), ("b.npz", "npz"), ("c.svm.bz2", "libsvm")],
+)
+def test_formats(name, format):
+    assert format_of(name) == format
+    with pytest.raises(ValueError, match="--format libsvm"):
+        format_of("reuters.trn.bz2")
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(("text", "value"), [("60", 60), ("60s", 60), ("5m", 300), ("50ms", 0.05), (" 1.5 h", 5400)])
+def test_durations(text, value):
+    assert seconds("every", text) == pytest.approx(value)
+
+
+@pytest.mark.quick
+def test_hashes():
+    assert hashed(["url=4096", "a=b=2"]) == {"url": 4096, "a=b": 2}
+
+
+# ---- real data ----------------------------------------------------------------------------------------------------
+
+
+@needs(not DATA.is_dir(), reason="needs ../shared/data/kddcup99_10pct")
+def test_kddcup(ok):
+    data = DATA / "kddcup99_10pct/kddcup.tsv.gz"
+    out = ok("train", data, "--target", "target", "--task", "classification", "--epochs", 1, "--hidden", 64)
+    assert "494020 rows, 41 columns" in out
+    out = ok("evaluate", "model.safetensors", data)
+    assert reported(out, "accuracy") > 0.99
+    ok("predict", "model.safetensors", data, "--out", "p.npy")
+    assert np.load("p.npy").shape == (494_020,)
+    assert "classes     0, 1, 2" in ok("info", "model.safetensors")
+
+
+@needs(not DATA.is_dir(), reason="needs ../shared/data/sgemm_gpu")
+def test_sgemm(ok):
+    data = DATA / "sgemm_gpu/sgemm_product.csv.gz"
+    runs = [f"Run{k} (ms)" for k in range(1, 5)]
+    targets = [option for name in runs for option in ("--target", name)]
+    out = ok("train", data, *targets, "--log-target", "--epochs", 2, "--batch-size", 256)
+    assert "241600 rows, 14 columns, 14 features" in out
+    out = ok("evaluate", "model.safetensors", data)
+    assert reported(out, "R2 of log") > 0.95
+    ok("predict", "model.safetensors", data, "--out", "p.parquet")
+    assert pq.read_table("p.parquet").column_names == runs
+
+
+@needs(not DATA.is_dir(), reason="needs ../shared/data/reuters_sparse")
+def test_reuters(ok):
+    train, test = (DATA / f"reuters_sparse/reuters.{part}.bz2" for part in ("trn", "tst"))
+    sparse = ("--format", "libsvm")
+    out = ok("train", train, *sparse, "--epochs", 3, "--hidden", "32")
+    assert "7770 rows, 8315 columns" in out
+    assert reported(ok("evaluate", "model.safetensors", test, *sparse), "accuracy") > 0.96
+    predicted = ok("predict", "model.safetensors", test, *sparse).split()
+    assert len(predicted) == 1 + 3299
+    net = fp.load("model.safetensors")
+    assert net.classes_.tolist() == [-1, 1]
