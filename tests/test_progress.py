@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import math
+import re
 import subprocess
 import sys
 import threading
@@ -100,6 +102,62 @@ def test_true_shows_it_at_once(terminal):
     screen = terminal()
     drive(progress_for(True, 3))
     assert "epoch 1/3" in screen.getvalue()
+
+
+def test_says_rows_a_second_and_what_is_left(terminal, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    screen = terminal()
+    bar = progress_for(True, 4)
+    for step in range(21):
+        now[0] += 1.0
+        bar.advance(step % 10 / 10, 123_456)
+        if step % 10 == 9:
+            bar.epoch(step // 10 + 1, {"loss": 0.5})
+    assert "123k rows/s" in screen.getvalue()
+    assert re.search(r"0:00:(19|20|21)", screen.getvalue().splitlines()[-1].rsplit("epoch", 1)[1])
+    bar.close()
+
+
+def test_counts_rows_where_their_number_is_unknown(terminal, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    screen = terminal()
+    bar = progress_for(True, 2)
+    for _ in range(10):
+        now[0] += 1.0
+        bar.advance(math.nan, 2_000_000)
+    said = screen.getvalue()
+    assert "20,000,000 rows" in said
+    assert "2M rows/s" in said
+    assert "epoch 1/2" in said
+    assert ":" not in said.rsplit("epoch", 1)[1]
+    bar.epoch(1, {"loss": 0.5})
+    bar.close()
+
+
+@pytest.mark.parametrize(("rate", "text"), [(5.0, "5 rows/s"), (1234.0, "1.23k rows/s"), (2.5e6, "2.5M rows/s")])
+def test_rates(monkeypatch, rate, text):
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    found = progress.Rate()
+    for _ in range(50):
+        now[0] += 100.0
+        found.add(int(rate * 100))
+    assert found.text() == text
+
+
+def test_what_is_left_of_a_run_that_goes_on(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    bar = Progress(100)
+    bar.advance(0.5, 10)
+    now[0] = 5.0
+    bar.epoch(91, {"loss": 0.5})  # the first one after 90
+    now[0] = 15.0
+    bar.advance(0.5, 10)
+    assert bar.rate.left(91.5, 100) == "0:02:50"
+    bar.close()
 
 
 def test_refreshes_ten_times_a_second(monkeypatch):
