@@ -206,6 +206,31 @@ def test_what_does_not_fit_in_memory_is_streamed(ok, kind):
     assert np.abs(predicted - columns["8"]).mean() < 0.2  # in the order of the file
 
 
+@pytest.mark.parametrize("limit", ["1GB", "200kB"])
+def test_a_run_that_was_stopped_goes_on(ok, run, table, monkeypatch, limit):
+    write_csv("d.csv", pa.concat_tables([table.drop_columns(["agent", "kind", "tax"])] * 10))
+    saved = ("--checkpoint", "run.ckpt", "--every", "20ms", "--memory-limit", limit)
+    train = ("train", "d.csv", "--target", "price", "--epochs", 6, *saved)
+    ok(*train, "--out", "whole.safetensors")
+    for path in Path().glob("run.ckpt*"):
+        path.unlink()
+    fit = fp.Network.fit
+
+    class Stop:
+        def on_epoch_end(self, net, epoch, logs):
+            if epoch == 2:
+                raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(fp.Network, "fit", lambda net, *args, **how: fit(net, *args, callbacks=[Stop()], **how))
+        code, out, _ = run(*train)
+    assert (code, "stopped" in out) == (130, True)
+    assert "resuming    run.ckpt" in ok(*train, "--resume")
+    whole, resumed = (fp.load(name).state_dict() for name in ("whole.safetensors", "model.safetensors"))
+    for name, array in whole.items():
+        np.testing.assert_array_equal(resumed[name], array)
+
+
 def test_bad_rows_are_named_or_left_out(ok, run, table):
     write_csv("d.csv", table.drop_columns(["agent", "kind", "tax"]))
     lines = Path("d.csv").read_text().splitlines()
