@@ -196,7 +196,7 @@ def evaluate(
     if not rows.has_target:
         raise ValueError("target must name the column to compare with")
     for name, value in tabular.evaluate(net, rows).items():
-        say(name, f"{value:.6g}")
+        say(name, value if isinstance(value, int) else f"{value:.6g}")
 
 
 @app.command()

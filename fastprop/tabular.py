@@ -16,6 +16,7 @@ from . import Adam, Dense, Dropout, Network
 from .arguments import check_fraction, check_positive_int
 from .data.dataset import Dataset
 from .data.preparation import Preparation
+from .data.usable import Labels
 from .data.windows import WINDOW_SHARE
 from .layers import Layer
 from .losses import resolve_loss
@@ -91,13 +92,12 @@ def predict(net: Network, data: Dataset, proba: bool = False) -> Iterator[tuple[
 
 
 def evaluate(net: Network, data: Dataset) -> dict[str, float]:
-    """Accuracy and loss for classes; R2, RMSE and MAE in the units of the target for numbers.
+    """Rows, and accuracy and loss for classes; R2, RMSE and MAE in the units of the target for numbers.
 
     Several targets have their mean, and an R2 each; a target that is learnt by its logarithm has the R2 of that, too.
     """
     if net.loss.task != "regression":
-        found = net.evaluate(data)
-        return {"accuracy": found["accuracy"], "loss": found["loss"]}
+        return _evaluate_classes(net, data)
     target = net.preparation_ and net.preparation_.to_predict
     errors, logs = _Errors(names_of_outputs(net)), _Errors(names_of_outputs(net)) if target and target.log else None
     with data.windows(data.rows_in(WINDOW_SHARE)) as windows:
@@ -111,6 +111,21 @@ def evaluate(net: Network, data: Dataset) -> dict[str, float]:
     return errors.result() | ({} if logs is None else {f"{name} of log": value for name, value in logs.r2().items()})
 
 
+def _evaluate_classes(net: Network, data: Dataset) -> dict[str, float]:
+    if net.classes_ is None:
+        raise ValueError(
+            "a network with several yes-or-no outputs cannot be evaluated on a table; Network.evaluate can"
+        )
+    n = right = loss = 0.0
+    with data.windows(data.rows_in(WINDOW_SHARE), labels=Labels(net.classes_)) as windows:
+        for window in windows:
+            found = net.evaluate(window.X, net.classes_[window.y])
+            n, right = n + window.n_rows, right + found["accuracy"] * window.n_rows
+            loss += found["loss"] * window.n_rows
+            window.release()
+    return {"rows": int(n), "accuracy": right / n, "loss": loss / n}
+
+
 def _decoded(net: Network, values: np.ndarray) -> np.ndarray:
     return values if net.preparation_ is None else net.preparation_.decode(values)
 
@@ -119,7 +134,7 @@ class _Errors:
     """R2, RMSE and MAE of numbers that come in parts."""
 
     def __init__(self, names: Sequence[str]) -> None:
-        self.names, self.n = names, 0
+        self.names, self.n_rows = names, 0
         self.squares = self.sizes = 0.0
         self.mean = RunningR2(len(names))
         self.each = [RunningR2(1) for _ in names]
@@ -131,7 +146,7 @@ class _Errors:
         predicted = predicted.reshape(n, -1).astype(np.float64)
         error = predicted - actual
         self.squares, self.sizes = self.squares + float((error**2).sum()), self.sizes + float(np.abs(error).sum())
-        self.n += error.size
+        self.n_rows += n
         self.mean.add(actual, predicted)
         for k, running in enumerate(self.each):
             running.add(actual[:, k : k + 1], predicted[:, k : k + 1])
@@ -143,7 +158,8 @@ class _Errors:
 
     def result(self) -> dict[str, float]:
         """All of them."""
-        return self.r2() | {"RMSE": math.sqrt(self.squares / self.n), "MAE": self.sizes / self.n}
+        n = self.n_rows * len(self.names)
+        return {"rows": self.n_rows} | self.r2() | {"RMSE": math.sqrt(self.squares / n), "MAE": self.sizes / n}
 
 
 def build(preparation: Preparation, settings: Settings) -> Network:

@@ -286,6 +286,7 @@ def test_kddcup(ok):
     out = ok("train", data, "--target", "target", "--task", "classification", "--epochs", 1, "--hidden", 64)
     assert "494020 rows, 41 columns" in out
     out = ok("evaluate", "model.safetensors", data)
+    assert reported(out, "rows") == 494_020
     assert reported(out, "accuracy") > 0.99
     ok("predict", "model.safetensors", data, "--out", "p.npy")
     assert np.load("p.npy").shape == (494_020,)
