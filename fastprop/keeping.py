@@ -234,20 +234,24 @@ def check_every(every: Any) -> float:
     return check_number("checkpoint_every", every, 0.0, inclusive="neither")
 
 
+def keeping(net: Network, settings: Settings) -> contextlib.AbstractContextManager[Keeper | None]:
+    """A keeper for a fit, if it is to have checkpoints."""
+    if settings.checkpoint is None:
+        return contextlib.nullcontext()
+    return _keeping(net, settings.checkpoint, settings.checkpoint_every)
+
+
 @contextlib.contextmanager
-def keeping(net: Network, settings: Settings) -> Iterator[Keeper | None]:
-    """A keeper for a fit, if it is to have checkpoints; at the end, come as it may, it writes a last one.
+def _keeping(net: Network, path: str | os.PathLike[str], every: float) -> Iterator[Keeper]:
+    """A keeper; at the end of the fit, come as it may, it writes a last checkpoint.
 
     Raises
     ------
     OSError
         If the file cannot be written; before training where that can be known.
     """
-    if settings.checkpoint is None:
-        yield None
-        return
-    check_writable(settings.checkpoint)
-    keeper = Keeper(net, settings.checkpoint, settings.checkpoint_every)
+    check_writable(path)
+    keeper = Keeper(net, path, every)
     try:
         yield keeper
     except BaseException as failure:

@@ -25,7 +25,7 @@ Weights: TypeAlias = "tuple[np.ndarray, np.ndarray]"  # row 0 of the parameters,
 Snapshot: TypeAlias = "tuple[np.ndarray, np.ndarray, int]"  # of `Parameters.snapshot`
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen, which takes three times as long to make; but nobody changes one
 class Standing:
     """What is known when an epoch is closed: validated, and told to schedules and early stopping.
 
@@ -48,7 +48,7 @@ class Standing:
     best: Weights | None = None
 
 
-@dataclass(frozen=True)
+@dataclass
 class Run:
     """A fit at some moment between two updates.
 
@@ -79,7 +79,7 @@ class Run:
 
     arguments: Mapping[str, Any]
     first_epoch: int = 0
-    standing: Standing = Standing()
+    standing: Standing = field(default_factory=Standing)
     place: Place | None = None
     sums: tuple[float, float, float] = (0.0, 0.0, 0.0)
     last_rate: float = 0.0

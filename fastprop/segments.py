@@ -24,7 +24,7 @@ SEGMENT_UPDATES = 1 << 15
 SEGMENT_ROWS = 1 << 17
 
 
-@dataclass(frozen=True)
+@dataclass
 class Place:
     """How far an epoch is done, so that its segments can be laid out again from there.
 

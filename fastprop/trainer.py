@@ -163,7 +163,7 @@ class Trainer:
         if standing.schedule is not None and hasattr(rate, "load_state"):
             rate.load_state(standing.schedule)
         self.watch: Watch | None = settings.early_stopping.start(standing.watch) if settings.early_stopping else None
-        self.standing = replace(standing, rate=rate, schedule=state_of(rate))
+        self.standing = Standing(n, rate, state_of(rate), standing.watch, standing.best)
         self.go = range(n, n)  # epochs that are run before somebody is asked
         self.go_rate = run.rate
         self.start = run.place  # of the segment to come
@@ -210,7 +210,9 @@ class Trainer:
             standing, place, sums, last_rate, state = mark.standing, mark.place, mark.sums, mark.rate, mark.state
         else:
             n, place = self._position()
-            standing, state = replace(standing, n_epochs=n), None
+            state = None
+            if n != standing.n_epochs:
+                standing = replace(standing, n_epochs=n)
             sums, last_rate = (self.sums[n], self.rates[n]) if n < len(self.sums) else (np.zeros(3), 0.0)
         n, written = standing.n_epochs, len(self.history["loss"])
         history = {name: values[:n] for name, values in self.history.items()}
@@ -220,8 +222,9 @@ class Trainer:
             penalties += more.pop("penalty")
             for name, values in more.items():
                 history[name] += values
-        return replace(
-            self.begun,
+        return Run(
+            arguments=self.begun.arguments,
+            first_epoch=self.begun.first_epoch,
             standing=standing if standing.rate is rate else replace(standing, schedule=None),
             place=place,
             sums=(float(sums[0]), float(sums[1]), float(sums[2])),
