@@ -229,16 +229,12 @@ class Keeper:
                 warnings.warn(f"no checkpoint of how the fit ended: {error}", RuntimeWarning, stacklevel=2)
 
 
-def check_every(every: Any) -> float:
-    """Seconds between checkpoints."""
-    return check_number("checkpoint_every", every, 0.0, inclusive="neither")
-
-
 def keeping(net: Network, settings: Settings) -> contextlib.AbstractContextManager[Keeper | None]:
-    """A keeper for a fit, if it is to have checkpoints."""
+    """A keeper for a fit, if it is to have checkpoints; refuses an interval that is no positive number."""
     if settings.checkpoint is None:
         return contextlib.nullcontext()
-    return _keeping(net, settings.checkpoint, settings.checkpoint_every)
+    every = check_number("checkpoint_every", settings.checkpoint_every, 0.0, inclusive="neither")
+    return _keeping(net, settings.checkpoint, every)
 
 
 @contextlib.contextmanager

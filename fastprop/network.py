@@ -16,7 +16,7 @@ from .checks import AnyMatrix, check_matrix
 from .data.dataset import Dataset
 from .data.preparation import Preparation
 from .engines import Engines, batch_rows, job_of
-from .keeping import check_every, checkpoint, keeping
+from .keeping import checkpoint, keeping
 from .layers import Layer, check_layers
 from .losses import Loss, resolve_loss
 from .models import Pair
@@ -257,7 +257,7 @@ class Network:
             early_stopping=resolve_early_stopping(early_stopping),
             callbacks=check_callbacks(callbacks),
             checkpoint=checkpoint,
-            checkpoint_every=check_every(checkpoint_every),
+            checkpoint_every=checkpoint_every,
         )
         bar = progress_for(progress, settings.epochs)
         held_out = X_val, y_val, validation_fraction

@@ -433,6 +433,8 @@ class Trainer:
         self.progress.epoch(epoch + 1, logs)
 
     def _write_history(self, epochs: range) -> None:
+        if not epochs:
+            return
         rows = self._rows(epochs)
         self.penalties[epochs.start : epochs.stop] = rows.pop("penalty")
         for name, values in rows.items():
