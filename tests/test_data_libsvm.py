@@ -111,7 +111,7 @@ def test_every_cut_of_blocks_gives_the_same_rows(write, monkeypatch, n):
     assert rows == [0, 1, 2, 3]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.integers(1, 40), st.integers(1, 30), st.floats(0, 1), st.integers(0, 99), st.integers(1, 300), st.booleans())
 def test_what_sklearn_writes_is_read_again(tmp_path_factory, n, d, density, seed, block, zero_based):
     rng = np.random.default_rng(seed)
@@ -133,7 +133,7 @@ pieces = st.sampled_from(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(pieces, max_size=25).map("".join))
 def test_all_at_once_and_line_by_line_agree(lines):
     """Whatever is parsed at once has the values that reading line by line finds."""

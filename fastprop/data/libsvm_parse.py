@@ -16,10 +16,8 @@ from .source import bad_row
 
 LARGEST = 2**31 - 1  # index: scipy's products take int32
 BLANK, COLON, LINE = 1, 2, 3
-SEPARATORS = np.zeros(256, np.uint8)
-SEPARATORS[[ord(" "), ord(":"), ord("\n")]] = BLANK, COLON, LINE
-TO_BLANKS = bytes.maketrans(b"\t\r", b"  ")
-TO_LINES = bytes.maketrans(b" :", b"\n\n")
+SEPARATORS = bytes({32: BLANK, 9: BLANK, 13: BLANK, 58: COLON, 10: LINE}.get(byte, 0) for byte in range(256))
+TO_LINES = bytes.maketrans(b" \t\r:", b"\n\n\n\n")
 COMMENT = re.compile(rb"#[^\n]*")
 QUERY = re.compile(rb"(?<=[ \t])qid:\d+(?=\s)")
 
@@ -69,34 +67,29 @@ class Lines:
 
 
 def parse_lines(text: bytes, rules: Rules) -> Lines | None:
-    """The rows of a text, or None if one of them is bad."""
-    text = text.translate(TO_BLANKS)
+    """The rows of a text, or None if one of them is bad.
+
+    A word ends at a separator: an index at a colon; a value begins behind one, a label behind the end of a line.
+    """
     if b"#" in text:
         text = COMMENT.sub(b"", text)
     text += b"\n"
     if b"qid" in text:
         text = QUERY.sub(b"", text)
-    kinds = SEPARATORS[np.frombuffer(text, np.uint8)]
-    places = np.flatnonzero(kinds)
+    kinds = np.frombuffer(text.translate(SEPARATORS), np.uint8)
+    places = np.flatnonzero(kinds != 0)
     kinds = kinds[places]
-    has_token = np.diff(places, prepend=-1) > 1
-    if ((kinds == COLON) & ~has_token).any():
+    has_word = np.diff(places, prepend=-1) > 1
+    if not has_word[kinds == COLON].all() or not has_word[1:][kinds[:-1] == COLON].all():
         return None
-    line = np.cumsum(kinds == LINE)
-    tokens = np.flatnonzero(has_token)
-    is_index = kinds[tokens] == COLON
-    is_value = np.zeros_like(is_index)
-    is_value[1:] = is_index[:-1]
-    is_label = ~(is_index | is_value)
-    begins = np.diff(np.where(kinds[tokens] == LINE, line[tokens] - 1, line[tokens]), prepend=-1) > 0
-    follows_colon = kinds[np.maximum(tokens - 1, 0)] == COLON
-    follows_colon[:1] &= tokens[:1] > 0
-    if (is_value & is_index).any() or is_index[-1:].any() or (is_label != begins).any():
+    kept = has_word | (kinds == LINE)
+    kinds, has_word = kinds[kept], has_word[kept]
+    before = np.append(np.uint8(LINE), kinds[:-1])[has_word]
+    is_index, is_label = kinds[has_word] == COLON, before == LINE
+    if (is_index == (is_label | (before == COLON))).any():
         return None
-    if (follows_colon != is_value).any():
-        return None
-    numbers = _numbers(text, len(tokens))
-    return None if numbers is None else _checked(numbers, is_label, is_index, is_value, rules)
+    numbers = _numbers(text, len(before))
+    return None if numbers is None else _checked(numbers, np.flatnonzero(is_label), np.flatnonzero(is_index), rules)
 
 
 def _numbers(text: bytes, n: int) -> np.ndarray | None:
@@ -119,19 +112,18 @@ def _numbers(text: bytes, n: int) -> np.ndarray | None:
     return numbers if len(numbers) == n else None
 
 
-def _checked(
-    numbers: np.ndarray, is_label: np.ndarray, is_index: np.ndarray, is_value: np.ndarray, rules: Rules
-) -> Lines | None:
+def _checked(numbers: np.ndarray, at_label: np.ndarray, at_index: np.ndarray, rules: Rules) -> Lines | None:
     """The rows that these numbers are, or None if an index is not allowed or a label is not finite."""
-    labels = np.flatnonzero(is_label)
-    indptr = np.append((labels - np.arange(len(labels))) // 2, is_index.sum()).astype(np.int32)
-    indices = numbers[is_index]
-    grows = np.diff(indices, prepend=0) > 0
-    grows[indptr[:-1][np.diff(indptr) > 0]] = True  # the first of a row has none before it
-    whole = (indices >= rules.first) & (indices <= rules.last) & (indices == np.floor(indices))
-    if not (grows & whole).all() or not np.isfinite(numbers[is_label]).all():
+    y, indices, values = numbers[at_label], numbers[at_index], numbers[at_index + 1]
+    if not np.isfinite(y).all() or not ((indices >= rules.first) & (indices <= rules.last)).all():
         return None
-    return Lines(numbers[is_label], indptr, indices.astype(np.int32) - rules.first, numbers[is_value])
+    indptr = np.append((at_label - np.arange(len(y))) // 2, len(indices)).astype(np.int32)
+    whole = indices.astype(np.int32)
+    grows = np.diff(whole, prepend=-1) > 0
+    grows[indptr[:-1][np.diff(indptr) > 0]] = True  # the first of a row has none before it
+    if not grows.all() or (whole != indices).any():
+        return None
+    return Lines(y, indptr, whole - np.int32(rules.first), values)
 
 
 def read_lines(text: bytes, place: Place, rules: Rules, skip_bad: bool) -> Lines:
