@@ -125,8 +125,8 @@ def test_the_sample_is_exact_while_it_holds_all_rows_and_fair_after():
     sample = Sample(1, 0)
     for start in range(0, 5 * sample.size, 7919):
         n = min(7919, 5 * sample.size - start)
-        rows, places = sample.draw(n)
-        sample.values[0, places] = start + rows
+        sample.draw(n)
+        sample.put(0, start + np.arange(n))
         if start + n <= sample.size:
             np.testing.assert_array_equal(sample.values[0, : start + n], np.arange(start + n))
     deciles = np.quantile(sample.values[0], np.arange(1, 10) / 10) / (5 * sample.size)

@@ -38,10 +38,15 @@ class BlockColumns:
     @property
     def names(self) -> list[str]:
         rows = self.block.rows
-        if hasattr(rows, "schema"):
+        if not self.is_matrix:
             names: list[str] = rows.schema.names
             return names
         return [str(i) for i in range(rows.shape[1])]
+
+    @property
+    def is_matrix(self) -> bool:
+        """Whether the rows are those of an ndarray."""
+        return not hasattr(self.block.rows, "schema")
 
     def require(self, names: Collection[str]) -> None:
         """FileError naming the columns that are not there."""
@@ -53,7 +58,7 @@ class BlockColumns:
     def numbers(self, name: str) -> np.ndarray:
         """A column (n,) of any real dtype, NaN where it is missing; FileError for what is no number."""
         rows = self.block.rows
-        if not hasattr(rows, "schema"):
+        if self.is_matrix:
             values: np.ndarray = rows[:, int(name)]
             return values
         array = rows.column(name)
@@ -79,8 +84,7 @@ class BlockColumns:
 
     def is_text(self, name: str) -> bool:
         """Whether a column holds text."""
-        rows = self.block.rows
-        return hasattr(rows, "schema") and kind_of(rows.schema.field(name).type) == "text"
+        return not self.is_matrix and kind_of(self.block.rows.schema.field(name).type) == "text"
 
     def bad(self, i: int, what: str, name: str) -> FileError:
         """The error for row `i` of the block."""
@@ -88,7 +92,7 @@ class BlockColumns:
 
     def _text(self, name: str) -> Any:
         rows = self.block.rows
-        got = rows.schema.field(name).type if hasattr(rows, "schema") else "numbers"
+        got = "numbers" if self.is_matrix else rows.schema.field(name).type
         if str(got) == "null":  # a file may hold nothing but gaps where another one has text
             return rows.column(name).cast("string")
         if not self.is_text(name):
@@ -122,14 +126,22 @@ def _listed(names: Sequence[str]) -> str:
     return f"the column{'s' if len(names) > 1 else ''} {shown}"
 
 
+def slices(n_rows: int, n_columns: int) -> Iterator[slice]:
+    """Rows to make at a time, so that they stay in the cache from the first step to the last."""
+    step = rows_of_slice(n_columns)
+    return (slice(start, min(start + step, n_rows)) for start in range(0, n_rows, step))
+
+
+def rows_of_slice(n_columns: int) -> int:
+    return min(max(SLICE_BYTES // (4 * max(1, n_columns)), LEAST_ROWS), MOST_ROWS)
+
+
 def scratch_of(n_rows: int, n_columns: int, dtype: Any = np.float32) -> Iterator[tuple[slice, np.ndarray]]:
     """Slices of rows, each with an array (n_columns, rows) to write them to by columns before they are turned."""
-    step = min(max(SLICE_BYTES // (4 * max(1, n_columns)), LEAST_ROWS), MOST_ROWS)
     # 16 more: of rows of 32 KB all columns would want the same few lines of L1 (1.6 instead of 0.6 ns a value).
-    scratch = np.empty((n_columns, min(step, n_rows) + 16), dtype)
-    for start in range(0, n_rows, step):
-        rows = slice(start, min(start + step, n_rows))
-        yield rows, scratch[:, : rows.stop - start]
+    scratch = np.empty((n_columns, min(rows_of_slice(n_columns), n_rows) + 16), dtype)
+    for rows in slices(n_rows, n_columns):
+        yield rows, scratch[:, : rows.stop - rows.start]
 
 
 def stack(columns: Sequence[np.ndarray], dtype: Any) -> np.ndarray:

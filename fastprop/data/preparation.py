@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import FileError
-from .columns import BlockColumns, scratch_of
+from .columns import BlockColumns
 from .source import Block
+from .standardise import Scaling, standardise
 from .statistics import Distinct, Moments, Sample
 from .target import Target, TargetLearner
 
@@ -231,7 +232,7 @@ class Preparation:
     def _dense(self, columns: BlockColumns, numbers: dict[str, Number], codes: dict[str, np.ndarray]) -> np.ndarray:
         X = (np.zeros if codes else np.empty)((len(columns), self.n_features), np.float32)
         starts = self._starts()
-        _standardise(columns, numbers, X, [starts[name] for name in numbers])
+        standardise(columns, _scaling(numbers), X, [starts[name] for name in numbers])
         for name, code in codes.items():
             known = np.flatnonzero(code >= 0)
             X[known, starts[name] + code[known]] = 1
@@ -244,7 +245,7 @@ class Preparation:
         n, starts = len(columns), self._starts()
         place = {name: j for j, name in enumerate(self.columns)}
         data, indices = np.empty((n, len(place)), np.float32), np.empty((n, len(place)), np.int32)
-        _standardise(columns, numbers, data, [place[name] for name in numbers])
+        standardise(columns, _scaling(numbers), data, [place[name] for name in numbers])
         for name, j in place.items():
             known = codes.get(name, np.zeros(1, np.int32))
             indices[:, j] = starts[name] + np.maximum(known, 0)
@@ -275,28 +276,9 @@ def _codes(columns: BlockColumns, name: str, how: Hashed | list[str]) -> np.ndar
     return how.codes(columns, name) if isinstance(how, Hashed) else columns.codes(name, how)
 
 
-def _standardise(columns: BlockColumns, numbers: dict[str, Number], out: np.ndarray, places: Sequence[int]) -> None:
-    """Write columns of numbers, filled and standardised, into columns `places` of a row-major float32 matrix.
-
-    The mean is subtracted in float64, of narrow numbers in float32.
-    """
-    if not numbers:
-        return
-    jobs = []
-    for how, name in zip(numbers.values(), numbers, strict=True):
-        values = columns.numbers(name)
-        jobs.append((values, how.mean, np.float32 if np.can_cast(values.dtype, np.float32) else np.float64))
-    factors = np.array([[how.factor] for how in numbers.values()], np.float32)
-    fills = np.array([[how.fill - how.mean] for how in numbers.values()], np.float32)
-    target: Any = slice(None) if len(places) == out.shape[1] else list(places)
-    with np.errstate(over="ignore", invalid="ignore"):  # infinities go through
-        for rows, z in scratch_of(len(out), len(jobs)):
-            for (values, mean, dtype), row in zip(jobs, z, strict=True):
-                np.subtract(values[rows], mean, out=row, dtype=dtype, casting="same_kind")
-            if np.isnan(z.min()):  # a fifth of the time of isnan(z).any()
-                np.copyto(z, fills, where=np.isnan(z))
-            z *= factors
-            out[rows, target] = z.T
+def _scaling(numbers: dict[str, Number]) -> Scaling:
+    hows = list(numbers.values())
+    return Scaling(list(numbers), [n.fill for n in hows], [n.mean for n in hows], [n.factor for n in hows])
 
 
 class _Learner:
@@ -331,11 +313,11 @@ class _Learner:
             return
         columns = BlockColumns(block)
         columns.require(self.columns)
-        kept, places = self.sample.draw(len(block))
+        self.sample.draw(len(block))
         for j, (name, moments) in enumerate(self.numbers.items()):
             values = columns.numbers(name)
             moments.add(values)
-            self.sample.values[j, places] = values[kept]
+            self.sample.put(j, values)
         for name, texts in self.texts.items():
             texts.add(columns.distinct(name))
             if texts.overflows:

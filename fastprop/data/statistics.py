@@ -70,17 +70,21 @@ class Sample:
         self.n_seen = 0
         self.rng = np.random.default_rng([seed, 2])
 
-    def draw(self, n_rows: int) -> tuple[np.ndarray, np.ndarray]:
-        """Which of the next rows are kept, and in whose places."""
+    def draw(self, n_rows: int) -> None:
+        """Choose which of the next rows are kept, and whose places they take."""
         first, self.n_seen = self.n_seen, self.n_seen + n_rows
         n_direct = min(max(self.size - first, 0), n_rows)
         later = np.arange(first + n_direct, self.n_seen)
-        drawn = (self.rng.random(len(later)) * (later + 1)).astype(
-            np.int64
-        )  # row t stays with probability size / (t + 1)
+        drawn = (self.rng.random(len(later)) * (later + 1)).astype(np.int64)  # row t stays by chance size / (t + 1)
         kept = np.flatnonzero(drawn < self.size)
-        rows = np.concatenate([np.arange(n_direct), n_direct + kept])
-        return rows, np.concatenate([first + np.arange(n_direct), drawn[kept]])
+        self._direct = slice(first, first + n_direct)
+        self._rows, self._places = n_direct + kept, drawn[kept]
+
+    def put(self, column: int, values: np.ndarray) -> None:
+        """Keep the values of a column in the rows that were drawn."""
+        kept = self.values[column]
+        kept[self._direct] = values[: self._direct.stop - self._direct.start]
+        kept[self._places] = values[self._rows]
 
     def median(self, column: int) -> float | None:
         """Of the finite numbers of a column in the sample; None if there are none."""
