@@ -121,13 +121,15 @@ NETWORKS: dict[str, Callable[[], fp.Network]] = {
         fp.MLPClassifier((3,), solver="sgd", max_iter=3, random_state=0), np.array(["r", "g", "b"])[THREE]
     ),
     "mlp_regressor": lambda: estimator(
-        fp.MLPRegressor((3, 2), "logistic", learning_rate="adaptive", solver="sgd", max_iter=3, random_state=0), NUMBERS
+        fp.MLPRegressor(hidden_layer_sizes=(3, 2), activation="logistic", learning_rate="adaptive", solver="sgd", max_iter=3,
+        random_state=0), NUMBERS
     ),
     "sgd_classifier": lambda: estimator(
         fp.SGDClassifier("perceptron", mode="minibatch", max_iter=3, tol=None, random_state=0), THREE
     ),
     "sgd_regressor": lambda: estimator(
-        fp.SGDRegressor("epsilon_insensitive", epsilon=0.2, max_iter=3, tol=None, random_state=0), NUMBERS
+        fp.SGDRegressor("epsilon_insensitive", mode="minibatch", epsilon=0.2, max_iter=3, tol=None,
+        random_state=0), NUMBERS
     ),
 }  # fmt: skip
 
@@ -137,7 +139,7 @@ TABLE = "size,place,mood,price\n" + "".join(
     f"{size},{place},{mood},{price}\n"
     for size, place, mood, price in [
         (1.5, "north", "good", 10), (2.5, "south", "", 21), ("", "north", "bad", 13.5), (4, "", "good", 44),
-        (5.25, "south", "bad", 48), (6, "\u00e9ast, far", "good", 61), (7, "south", "good", 73),
+        (5.25, "south", "bad", 48), (6, '"\u00e9ast, far"', "good", 61), (7, "south", "good", 73),
         (8, "north", "bad", 77.5),
     ] * 3
 )  # fmt: skip
