@@ -504,6 +504,65 @@ class Network:
         """
         files.write(path, models.describe(self, self.extra if extra is None else extra), self.state_dict())
 
+    def to_onnx(self, path: str | os.PathLike[str], preparation: bool = True) -> list[str]:
+        """Write the network as an ONNX file of opset 15, for any runtime; needs the package onnx.
+
+        Its outputs, (n, ...) for n rows: for losses of classes "label" as `predict` gives it (dates and objects as
+        text), and "probabilities" as `predict_proba`, or "scores", the raw outputs, where the loss has no
+        probabilities; else "prediction". Dropout is left out, batch norms have their running statistics. The metadata
+        hold the loss, the labels and the names of features. In float64 the erf of gelu is of float32 nevertheless.
+
+        Parameters
+        ----------
+        path : path-like
+        preparation : bool, default True
+            Whether a network that was trained on the columns of a table takes these columns: one input of shape (n, 1)
+            for each, under its name, of float64 or text, with NaN or "" where it is missing; what comes out is in the
+            units of the target. Otherwise, and for a network that was trained on arrays, there is one input "X" of
+            shape (n, n_features), in the network's dtype, and numbers come out as the network learnt them.
+
+        Returns
+        -------
+        list of str
+            The names of the inputs.
+
+        Raises
+        ------
+        ValueError
+            If an activation is your own, or a column is hashed: ONNX cannot hold that. The message names it.
+        ImportError
+            If the package onnx is missing.
+        """
+        from .onnx_export import to_onnx
+
+        self._built()
+        return to_onnx(self, path, preparation)
+
+    def to_torch(self) -> Any:
+        """The network as PyTorch modules with copies of its weights, in training mode; needs the package torch.
+
+        It gives the raw outputs, before the link of the loss, as PyTorch's losses take them: logits for bce and
+        cross_entropy, the logarithm of the rate for poisson; a last sigmoid or softmax that belongs to the loss is not
+        there. In `eval()` mode these are the ones of this network. Linear layers, norms and dropout are PyTorch's own;
+        Residual is a module of `fastprop.torch_export`, as is an activation that PyTorch has not.
+
+        Returns
+        -------
+        torch.nn.Sequential
+            Of the network's dtype.
+
+        Raises
+        ------
+        ValueError
+            If an activation is your own; the message names it.
+        ImportError
+            If torch is missing.
+        """
+        from .torch_export import to_torch
+
+        self._built()
+        return to_torch(self)
+
     def checkpoint(self, path: str | os.PathLike[str]) -> None:
         """Write the network and its run, at any moment of it, for `fp.resume`.
 

@@ -22,8 +22,13 @@ FLOORS = [
     {"warmup", "__init__"},
     {"loading", "estimators"},
     {"network"},
+<<<<<<< HEAD
     {"keeping", "stream_training"},
     {"streams"},
+=======
+    {"keeping"},
+    {"onnx_export", "torch_export"},
+>>>>>>> 84dc5e3 (wip exports)
     {"models", "summary", "validation", "undo"},
     {"trainer"},
     {"samples", "passes", "quick", "runs"},
@@ -49,7 +54,7 @@ FLOOR = {module: -height for height, floor in enumerate(FLOORS) for module in fl
 
 # What only some users need, or what costs more to load than all of fastprop.
 LAZY = [
-    "numba", "sklearn", "scipy", "pandas", "pyarrow", "matplotlib", "torch", "jax", "typer", "rich", "pydantic",
+    "numba", "sklearn", "scipy", "pandas", "pyarrow", "matplotlib", "onnx", "torch", "jax", "typer", "rich", "pydantic",
     "IPython",
 ]  # fmt: skip
 
