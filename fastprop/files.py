@@ -26,7 +26,7 @@ MAX_HEADER = 100 * 10**6  # bytes; the limit of safetensors itself
 MAX_OBJECTS = 2**26  # bytes that a header takes as Python objects; more only in a file of half of that
 MAX_DEPTH = 64  # of objects and lists in each other: Residual in Residual takes two
 MAX_DIMENSIONS = 8
-DTYPES = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8"), "I64": np.dtype("<i8")}
+DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8"), "I64": np.dtype("<i8")}
 
 
 def write(path: Path, description: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -144,7 +144,7 @@ class Contents(Mapping[str, "NDArray[Any]"]):
         entry = self.entries[name]
         array = np.empty(entry.shape, entry.dtype)
         self._file.seek(self._start + entry.begin)
-        if self._file.readinto(array.reshape(-1).view(np.uint8)) != array.nbytes:
+        if self._file.readinto(array.reshape(-1).view(np.uint8).data) != array.nbytes:
             raise self._error("it was cut short while it was read")
         return array.astype(entry.dtype.newbyteorder("="), copy=False)
 
@@ -205,13 +205,14 @@ class Contents(Mapping[str, "NDArray[Any]"]):
     def _check_entry(self, name: str, entry: Any) -> Entry:
         if not (isinstance(entry, dict) and isinstance(entry.get("dtype"), str) and entry["dtype"] in DTYPES):
             raise self._error(f"array {_short(name)} is not float32, float64 or int64")
-        dtype, shape, offsets = DTYPES[entry["dtype"]], entry.get("shape"), entry.get("data_offsets")
-        numbers = _counts(shape, self.size, MAX_DIMENSIONS), _counts(offsets, self.size, 2)
-        if not all(numbers) or len(entry) != 3 or len(offsets) != 2:
+        shape = _counts(entry.get("shape"), self.size, MAX_DIMENSIONS)
+        place = _counts(entry.get("data_offsets"), self.size, 2)
+        if shape is None or place is None or len(entry) != 3 or len(place) != 2:
             raise self._error(f"array {_short(name)} has no shape or no place in the file")
-        if offsets[1] - offsets[0] != math.prod(shape) * dtype.itemsize:
+        made = Entry(DTYPES[entry["dtype"]], shape, *place)
+        if made.end - made.begin != math.prod(shape) * made.dtype.itemsize:
             raise self._error(f"array {_short(name)} has another shape than bytes")
-        return Entry(dtype, tuple(shape), *offsets)
+        return made
 
     def _error(self, reason: str) -> FileError:
         return FileError(f"cannot read {os.fspath(self.path)}: {reason}")
@@ -261,13 +262,11 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return made
 
 
-def _counts(values: Any, most: int, length: int) -> bool:
-    """Whether this is a list of at most `length` integers within 0..most."""
-    return (
-        isinstance(values, list)
-        and len(values) <= length
-        and all(type(v) is int and 0 <= v <= most for v in values)  # bool is an int too
-    )
+def _counts(values: Any, most: int, length: int) -> tuple[int, ...] | None:
+    """A list of at most `length` integers within 0..most as a tuple; None for anything else."""
+    if not isinstance(values, list) or len(values) > length:
+        return None
+    return tuple(values) if all(type(v) is int and 0 <= v <= most for v in values) else None  # a bool is no int here
 
 
 def _short(name: str) -> str:

@@ -91,17 +91,13 @@ class Graph:
         """The finished model."""
         from onnx import helper
 
-        from . import __version__
-
         graph = helper.make_graph(
             self.nodes, "fastprop", self.inputs, self.outputs, initializer=list(self.constants.values())
         )
         domains = {"": OPSET, "ai.onnx.ml": ML_OPSET}
         used = {node.domain for node in self.nodes} | {""}
         opsets = [helper.make_opsetid(domain, version) for domain, version in domains.items() if domain in used]
-        model = helper.make_model(
-            graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="fastprop", producer_version=__version__
-        )
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="fastprop")
         helper.set_model_props(model, metadata)
         return model
 

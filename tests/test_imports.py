@@ -22,13 +22,9 @@ FLOORS = [
     {"warmup", "__init__"},
     {"loading", "estimators"},
     {"network"},
-<<<<<<< HEAD
     {"keeping", "stream_training"},
     {"streams"},
-=======
-    {"keeping"},
     {"onnx_export", "torch_export"},
->>>>>>> 84dc5e3 (wip exports)
     {"models", "summary", "validation", "undo"},
     {"trainer"},
     {"samples", "passes", "quick", "runs"},

@@ -121,8 +121,8 @@ NETWORKS: dict[str, Callable[[], fp.Network]] = {
         fp.MLPClassifier((3,), solver="sgd", max_iter=3, random_state=0), np.array(["r", "g", "b"])[THREE]
     ),
     "mlp_regressor": lambda: estimator(
-        fp.MLPRegressor(hidden_layer_sizes=(3, 2), activation="logistic", learning_rate="adaptive", solver="sgd", max_iter=3,
-        random_state=0), NUMBERS
+        fp.MLPRegressor(hidden_layer_sizes=(3, 2), activation="logistic", learning_rate="adaptive", solver="sgd",
+        max_iter=3, random_state=0), NUMBERS
     ),
     "sgd_classifier": lambda: estimator(
         fp.SGDClassifier("perceptron", mode="minibatch", max_iter=3, tol=None, random_state=0), THREE
