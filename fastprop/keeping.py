@@ -15,7 +15,6 @@ import numpy as np
 from . import checkpoints, models
 from .arguments import check_number
 from .atomic import check_writable
-from .errors import FileError
 from .runs import Run, Snapshot, Weights, run_from_description
 from .workspace import Parameters
 
@@ -141,7 +140,7 @@ def restore(
         weights = kept.rows[0].copy(), kept.statistics.copy()
     if description["shows_best"]:
         if weights is None:
-            raise FileError("its best weights are missing")
+            raise ValueError("its best weights are missing")
         state = parameters.snapshot()
         parameters.rows[0], parameters.statistics[:] = weights
     net._run = run_from_description(description["run"], weights, state, custom)

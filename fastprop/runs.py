@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from .errors import FileError
 from .schedules import describe_rate, schedule_from_description
 from .segments import Place
 
@@ -162,7 +161,7 @@ def run_from_description(
 
     Raises
     ------
-    FileError, KeyError, TypeError, ValueError
+    KeyError, TypeError, ValueError
         If the description is damaged.
     """
     values = dict(description)
@@ -187,16 +186,16 @@ def _check(run: Run) -> None:
     place, n = run.place, run.standing.n_epochs
     numbers = [run.first_epoch, n, *((place.first, place.base, place.count) if place else ())]
     if not all(type(number) is int and 0 <= number < 2**62 for number in numbers):
-        raise FileError("the numbers of its epochs and updates are damaged")
+        raise ValueError("the numbers of its epochs and updates are damaged")
     if place is not None and place.base > place.count:
-        raise FileError("the numbers of its updates are damaged")
+        raise ValueError("the numbers of its updates are damaged")
     lists = [*run.history.values(), run.penalties]
     if not all(isinstance(values, list) and len(values) == n and _are_floats(values) for values in lists):
-        raise FileError("its history is damaged")
+        raise ValueError("its history is damaged")
     if not (len(run.sums) == 3 and _are_floats([*run.sums, run.last_rate, run.seconds])):
-        raise FileError("its losses are damaged")
+        raise ValueError("its losses are damaged")
     if not (isinstance(run.arguments, dict) and isinstance(run.is_stopped, bool) and math.isfinite(run.seconds)):
-        raise FileError("its description is damaged")
+        raise ValueError("its description is damaged")
 
 
 def _are_floats(values: list[Any]) -> bool:
