@@ -179,6 +179,8 @@ class Trainer:
             self.net._run = self
         if self.begun.state is not None:
             self.engine.parameters.restore(self.begun.state)
+        if self.n_closed:
+            self.progress.epoch(self.n_closed, {name: values[-1] for name, values in self.history.items()})
         try:
             for segment in self._segments():
                 self._run_segment(segment)

@@ -338,6 +338,17 @@ def test_best_weights_are_those_that_a_resumed_network_predicts_with(tmp_path):
     assert np.array_equal(fp.resume(tmp_path / "run.ckpt").predict_proba(X), net.predict_proba(X))
 
 
+def test_the_progress_bar_begins_with_the_epochs_that_are_done(tmp_path, monkeypatch):
+    net = network()
+    assert interrupted(net, {}, 25)
+    net.checkpoint(tmp_path / "run.ckpt")
+    told = []
+    monkeypatch.setattr("fastprop.progress.Silent.epoch", lambda self, epoch, logs: told.append((epoch, logs["loss"])))
+    net = fp.resume(tmp_path / "run.ckpt")
+    history = fit(net, {})
+    assert told == [(2, history["loss"][1]), (4, history["loss"][3])]  # two epochs run in one go
+
+
 REFUSED = {
     "batch_size": {"batch_size": 33},
     "shuffle": {"shuffle": False},
