@@ -182,6 +182,23 @@ def test_matrices(dtype):
     assert y.tolist() == [0, 0, 1, 1]
 
 
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_gaps_in_matrices_are_filled_and_columns_may_be_left_out(order):
+    X = np.array([[1, 5, 2], [NAN, 5, 4], [3, 6, NAN], [8, 7, 9]], order=order)
+    names = dict.fromkeys(["2", "0"], "number")
+    got = Preparation.fit([block(X)], names).transform(block(X))[0]
+    filled = np.array([[2, 1], [4, 3], [4, 3], [9, 8.0]])
+    np.testing.assert_allclose(got, (filled - filled.mean(axis=0)) / filled.std(axis=0), rtol=1e-6)
+
+
+@pytest.mark.parametrize("is_matrix", [True, False])
+def test_numbers_far_from_zero_keep_their_differences(is_matrix):
+    x = 1e9 + np.arange(100.0)
+    rows = x[:, None] if is_matrix else pa.RecordBatch.from_arrays([pa.array(x)], ["0"])
+    X, _ = Preparation.fit([block(rows)], {"0": "number"}).transform(block(rows))
+    np.testing.assert_allclose(X[:, 0], (x - x.mean()) / x.std(), rtol=1e-5)
+
+
 def test_a_matrix_with_targets_beside_it():
     X, y = np.arange(60.0).reshape(30, 2), np.arange(60.0).reshape(30, 2) + 0.5
     preparation = Preparation.fit([block(X, y)], {"0": "number", "1": "number"})
