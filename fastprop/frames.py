@@ -56,11 +56,11 @@ def frame_values(frame: Any, name: str) -> Array:
     whole = _one_block(frame)
     if whole is not None:
         return whole
-    columns = {c: _column(series) for c, series in _columns(frame)}
-    refused = [f"{c!r} ({a if isinstance(a, str) else a.dtype})" for c, a in columns.items() if not _is_real(a)]
+    columns = [(c, _column(series)) for c, series in _columns(frame)]
+    refused = [f"{c!r} ({a if isinstance(a, str) else a.dtype})" for c, a in columns if not _is_real(a)]
     if refused:
         raise TypeError(f"{name} must hold real numbers; encode or drop the columns {', '.join(refused)}")
-    arrays = [a for a in columns.values() if not isinstance(a, str)]
+    arrays = [a for _, a in columns if not isinstance(a, str)]
     if not arrays:
         return np.empty((frame.shape[0], 0))
     values = np.empty((len(arrays[0]), len(arrays)), np.result_type(*arrays))

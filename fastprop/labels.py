@@ -70,7 +70,9 @@ def unique_labels(array: Array, name: str) -> tuple[Array, Array]:
     try:
         distinct, codes = np.unique(array, return_inverse=True)
     except TypeError as error:
-        raise TypeError(f"labels in {name} must be of one type that can be sorted: {error}") from error
+        missing = [row for row, label in enumerate(array.tolist()) if label is None or label != label]
+        why = f"row {missing[0]} has none" if missing else str(error)
+        raise TypeError(f"labels in {name} must be of one type that can be sorted: {why}") from error
     return distinct, codes.astype(np.int32)
 
 

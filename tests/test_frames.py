@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 
 import fastprop as fp
 from fastprop.checks import as_array, check_matrix
@@ -163,22 +164,35 @@ def test_gaps_in_y_are_named(y):
         fp.Network([fp.Dense(2)], loss="cross_entropy").fit(np.eye(3), y, epochs=1, progress=False)
 
 
-@pytest.mark.parametrize("make", FRAMES.values(), ids=FRAMES)
-def test_estimators_take_them(make):
+ESTIMATORS_TAKE = {
+    "pandas": lambda X: pd.DataFrame(X, columns=list("ibf")).astype({"i": "Int64", "b": "boolean", "f": "Float32"}),
+    "pandas of Arrow": lambda X: pd.DataFrame(X, columns=list("ibf")).astype("int64[pyarrow]"),
+    "polars": lambda X: pl.DataFrame(X, schema={"i": pl.Int64, "b": pl.Float32, "f": pl.UInt8}),
+    "table": lambda X: pa.table({"i": X[:, 0], "b": X[:, 1].astype(np.float32), "f": X[:, 2].astype(np.int8)}),
+}
+
+
+@pytest.mark.parametrize("make", ESTIMATORS_TAKE.values(), ids=ESTIMATORS_TAKE)
+@pytest.mark.parametrize("labels", ["pandas", "polars", "Arrow"])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_estimators_take_them(make, labels):
     rng = np.random.default_rng(0)
-    X, y = rng.integers(0, 2, (60, 3)), np.arange(60) % 2
-    tables = {
-        "pandas": lambda: pd.DataFrame(X, columns=list("ibf")).astype({"i": "Int64", "b": "boolean", "f": "Float32"}),
-        "pandas of Arrow": lambda: pd.DataFrame(X, columns=list("ibf")).astype("int64[pyarrow]"),
-        "polars": lambda: pl.DataFrame(X, schema=list("ibf")),
-    }
-    which = next(name for name, value in FRAMES.items() if value is make)
-    if which not in tables:
-        pytest.skip("scikit-learn takes no tables of Arrow")
-    model = fp.MLPClassifier(hidden_layer_sizes=(4,), max_iter=2, random_state=0).fit(tables[which](), y)
-    same = fp.MLPClassifier(hidden_layer_sizes=(4,), max_iter=2, random_state=0).fit(X, y)
-    np.testing.assert_array_equal(model.predict(tables[which]()), same.predict(X))
-    assert model.feature_names_in_.tolist() == ["i", "b", "f"]
+    X, y = rng.integers(0, 2, (60, 3)), np.array(["a", "b"])[np.arange(60) % 2]
+    series = {"pandas": pd.Series, "polars": pl.Series, "Arrow": pa.array}[labels](y)
+    for estimator in (fp.MLPClassifier((4,), max_iter=2, random_state=0), fp.SGDClassifier(max_iter=2, random_state=0)):
+        same = clone(estimator).fit(X, y)
+        np.testing.assert_array_equal(clone(estimator).fit(make(X), series).predict(make(X)), same.predict(X))
+
+
+def test_names_that_are_no_strings_may_be_there_twice():
+    frame = pd.concat([pd.DataFrame({0: [1, 2]}), pd.DataFrame({0: [True, False]})], axis=1)
+    np.testing.assert_array_equal(check_matrix(frame).array, [[1, 1], [2, 0]])
+
+
+@pytest.mark.parametrize("y", [pd.Series(["a", None, "b"]), pl.Series(["a", None, "b"]), pa.array(["a", None, "b"])])
+def test_missing_labels_are_named(y):
+    with pytest.raises(TypeError, match="labels in y must be of one type that can be sorted: row 1 has none"):
+        fp.Network([fp.Dense(2)], loss="cross_entropy").fit(np.eye(3), y, epochs=1, progress=False)
 
 
 def test_nothing_of_them_is_loaded_for_arrays():
