@@ -46,6 +46,11 @@ def chunks(n_rows: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         yield X, (X[:, 0] * X[:, 1] + X[:, 2]).astype(np.float32)
 
 
+def rows_of(kind: str, n_rows: int) -> int:
+    """How many of the rows of X.npy a file has."""
+    return -(-n_rows // CSV_SHARE) if kind == "csv" else n_rows
+
+
 def write(folder: Path, n_rows: int, formats: list[str]) -> None:
     """X.npy and y.npy, and the same rows as one Parquet (zstd) and one CSV file."""
     import pyarrow as pa
@@ -60,12 +65,12 @@ def write(folder: Path, n_rows: int, formats: list[str]) -> None:
     at = 0
     for X, y in chunks(n_rows):
         X_file[at : at + len(X)], y_file[at : at + len(X)] = X, y
-        at += len(X)
         table = pa.table([*map(pa.array, X.T.copy()), pa.array(y)], schema=schema)
         if parquet is not None:
             parquet.write_table(table)
-        if csv is not None and at <= -(-n_rows // CSV_SHARE):
-            csv.write_table(table)
+        if csv is not None:
+            csv.write_table(table.slice(0, max(0, rows_of("csv", n_rows) - at)))
+        at += len(X)
     for file in (parquet, csv):
         if file is not None:
             file.close()
@@ -117,7 +122,7 @@ def measure(kind: str, folder: Path, memory: str) -> dict[str, float]:
     else:
         start = time.perf_counter()
         net.fit(dataset(kind, folder, memory), epochs=1, batch_size=BATCH, progress=False)
-        n_rows = json.loads((folder / "n_rows.json").read_text())[kind]
+        n_rows = rows_of(kind, len(np.load(folder / "X.npy", mmap_mode="r")))
     seconds = time.perf_counter() - start
     return {"rate": n_rows / seconds, "peak": peak_resident()}
 
@@ -129,13 +134,6 @@ def peak_resident() -> int:
 
 
 # ---- the report -----------------------------------------------------------------------------------------------------
-
-
-def row_counts(folder: Path, n_rows: int, formats: list[str]) -> dict[str, int]:
-    """Rows of each file."""
-    whole = [min(start + CHUNK, n_rows) for start in range(0, n_rows, CHUNK)]
-    in_csv = max([at for at in whole if at <= -(-n_rows // CSV_SHARE)], default=0)
-    return {kind: in_csv if kind == "csv" else n_rows for kind in formats}
 
 
 def report(found: dict[str, list[dict[str, float]]], formats: list[str], limit: int) -> str:
@@ -174,7 +172,6 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=given.folder) as name:
         folder = Path(name)
         write(folder, n_rows, given.formats)
-        (folder / "n_rows.json").write_text(json.dumps(row_counts(folder, n_rows, given.formats)))
         found: dict[str, list[dict[str, float]]] = {kind: [] for kind in kinds}
         for _ in range(given.repeats):
             for kind in kinds:

@@ -126,6 +126,16 @@ def test_script_reports_times_and_ratios(tmp_path):
     assert result["fraction"] > 0
 
 
+def test_streams_are_compared(tmp_path):
+    command = [sys.executable, str(FOLDER / "streams.py"), "--gb", "0.002", "--repeats", "1", "--folder", str(tmp_path)]
+    paths = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **paths})
+    assert done.returncode == 0, done.stderr
+    kinds = [line.split("|")[1].strip() for line in done.stdout.splitlines()[2:]]
+    assert kinds == ["memory", "npy", "parquet", "pyarrow parquet", "csv", "pyarrow csv"]
+    assert not list(tmp_path.iterdir())  # the files are gone
+
+
 def test_readme_section_is_replaced(modules, monkeypatch, tmp_path):
     report, readme = modules.report, tmp_path / "README.md"
     readme.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
