@@ -214,8 +214,8 @@ class Dataset:
         ours = self.preparation
         if ours is not None and preparation is not None and ours.columns != preparation.columns:
             raise ValueError(
-                f"{self.source.name} is prepared otherwise than what the network was trained on: leave prepare away, or "
-                f"give prepare=net.preparation_"
+                f"{self.source.name} is prepared otherwise than what the network was trained on: leave prepare away, "
+                f"or give prepare=net.preparation_"
             )
         if ours is None and preparation is not None:
             return self.prepare(preparation)
