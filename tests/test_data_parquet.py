@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastprop.data import parquet
+from fastprop.data import from_parquet, parquet
 from fastprop.data.parquet import ParquetSource
+from fastprop.data.windows import Windows
 from fastprop.errors import FileError
 
 pa = pytest.importorskip("pyarrow")
@@ -326,6 +327,32 @@ def test_a_damaged_row_group(write, monkeypatch, codec):
     (block,) = source.read(1, skip_bad=True)
     assert (len(block), block.n_bad, block.first) == (0, 1000, 1000)
     assert block.rows.schema == next(source.read(0)).rows.schema
+
+
+@pytest.mark.parametrize("damaged", [[0], [2], [5], [0, 5], [2, 3]])
+@pytest.mark.parametrize("n_rows", [70, 100, 250, 1000])
+def test_rows_of_damaged_row_groups_are_counted_wherever_they_are(write, damaged, n_rows):
+    """In an epoch, and in one that goes on from the beginning of any window."""
+    path = write(
+        numbers(600, 2), row_group_size=100, compression="none", write_page_checksum=True, use_dictionary=False
+    )
+    data = from_parquet(path, "x1", on_bad_rows="skip")
+    for group in damaged:
+        flip(path, pq.read_metadata(path).row_group(group).column(0).data_page_offset + 50)
+    good = 600 - 100 * len(damaged)
+    windows = told(data, n_rows)
+    assert (sum(n for _, n, _ in windows), windows[-1][2]) == (good, 600 - good)
+    for begins, _, _ in windows:
+        assert told(data, n_rows, begins)[-1][2] == 600 - good
+
+
+def told(data, n_rows, begins=None):
+    """Of the windows of an epoch: where each begins, its rows, and how many were left out up to its end."""
+    found = []
+    for window in Windows(data, n_rows).of(0, begins):
+        found.append((window.begins, window.n_rows, window.n_skipped))
+        window.release()
+    return found
 
 
 def test_a_row_group_damaged_at_its_end_gives_what_is_before(write, monkeypatch):

@@ -189,6 +189,7 @@ class Windows:
         self.first_epoch = first_epoch
         self.is_closed = False
         self._filling: _Filling | None = None
+        self._n_skipped = 0
         self._free: queue.SimpleQueue[np.ndarray | None] = queue.SimpleQueue()
         for _ in range(BUFFERS):
             self._free.put(None)  # allocated when it is used
@@ -223,12 +224,12 @@ class Windows:
             full, self._filling = self._filling.window(epoch, number, self._free), None
         if full is None:
             raise FileError(f"{self.data.source.name} holds no rows" + (" that are good" if self.data.skips else ""))
-        full.is_last = True
+        full.is_last, full.n_skipped = True, self._n_skipped  # bad rows behind the last good one too
         yield full
 
     def _parts(self, epoch: int, begins: Cursor) -> Iterator[Part]:
         """Good rows, in the order of the epoch."""
-        n_skipped = begins.n_skipped
+        self._n_skipped = n_skipped = begins.n_skipped
         room = self._room if isinstance(self.data.features, AsTheyAre) else None  # else rows are no rows of X yet
         for number, pieces in enumerate(self._rounds(epoch)):
             if number < begins.round:
@@ -245,6 +246,9 @@ class Windows:
                     rest = part.from_row(first - taken)
                     if rest is not None and rest.X.shape[0]:
                         yield rest
+                elif number > begins.round or taken > first or begins == Cursor():  # else it was counted in `begins`
+                    n_skipped += block.n_bad  # all rows were bad
+                self._n_skipped = n_skipped
                 taken += len(block)
 
     def _rounds(self, epoch: int) -> list[np.ndarray]:
