@@ -6,7 +6,6 @@ wait long, and in *segments*: tables of updates that were laid out ahead, of sev
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections import deque
@@ -21,6 +20,7 @@ from .engine import Engine
 from .errors import DivergenceError
 from .failures import bad_row_message, divergence_message
 from .kernels import records
+from .ledger import Ledger
 from .pace import TRIAL_SECONDS, ThreadChooser, candidates
 from .runs import Run, Standing, Weights
 from .samples import tables
@@ -93,7 +93,7 @@ class Mark:
     state: Any
     standing: Standing
     place: Place | None
-    sums: np.ndarray
+    sums: tuple[float, float, float]
     rate: float
     segment: Segment | None = None
 
@@ -151,14 +151,7 @@ class Trainer:
         settings, standing = self.settings, run.standing
         n = standing.n_epochs
         self.begun = run
-        self.started = time.perf_counter() - run.seconds
-        self.history: dict[str, list[float]] = {"loss": [], "lr": [], "time": []}
-        self.history |= {name: list(values) for name, values in run.history.items()}
-        self.penalties = list(run.penalties)
-        self.sums = np.zeros((settings.epochs, 3))  # weighted losses, weights, weighted penalties
-        self.rates = np.zeros(settings.epochs)
-        if n < settings.epochs:
-            self.sums[n], self.rates[n] = run.sums, run.last_rate
+        self.ledger = Ledger(run, settings.epochs)
         rate: Any = self.net.optimizer.lr
         if standing.schedule is not None and hasattr(rate, "load_state"):
             rate.load_state(standing.schedule)
@@ -180,7 +173,7 @@ class Trainer:
         if self.begun.state is not None:
             self.engine.parameters.restore(self.begun.state)
         if self.n_closed:
-            self.progress.epoch(self.n_closed, {name: values[-1] for name, values in self.history.items()})
+            self.progress.epoch(self.n_closed, {name: values[-1] for name, values in self.ledger.history.items()})
         try:
             for segment in self._segments():
                 self._run_segment(segment)
@@ -189,14 +182,15 @@ class Trainer:
         finally:
             self._book()  # Ctrl-C may come after updates that count
             self._discard_partial_update()
-            self._finish_history()
+            self.ledger.finish(self.n_closed)
             if self.settings.counts:
-                self.net.history_, self.net.epochs_done = self.history, self.segments.first_epoch + self.n_closed
-                self.net._penalties = self.penalties
+                self.net.history_ = self.ledger.history
+                self.net.epochs_done = self.segments.first_epoch + self.n_closed
+                self.net._penalties = self.ledger.penalties
                 self.net._run = self.now()
         if self.standing.best is not None:
             self._restore_best(self.standing.best)
-        return self.history
+        return self.ledger.history
 
     def _restore_best(self, best: Weights) -> None:
         """Give the network its best weights; the run goes on from the last ones, should there be more epochs."""
@@ -215,26 +209,19 @@ class Trainer:
             state = None
             if n != standing.n_epochs:
                 standing = replace(standing, n_epochs=n)
-            sums, last_rate = (self.sums[n], self.rates[n]) if n < len(self.sums) else (np.zeros(3), 0.0)
-        n, written = standing.n_epochs, len(self.history["loss"])
-        history = {name: values[:n] for name, values in self.history.items()}
-        penalties = self.penalties[:n]
-        if written < n:  # nobody looks at them, so that they were not closed one by one
-            more = self._rows(range(written, n))
-            penalties += more.pop("penalty")
-            for name, values in more.items():
-                history[name] += values
+            sums, last_rate = self.ledger.of(n)
+        history, penalties = self.ledger.until(standing.n_epochs)
         return Run(
             arguments=self.begun.arguments,
             first_epoch=self.begun.first_epoch,
             standing=standing if standing.rate is rate else replace(standing, schedule=None),
             place=place,
-            sums=(float(sums[0]), float(sums[1]), float(sums[2])),
-            last_rate=float(last_rate),
+            sums=sums,
+            last_rate=last_rate,
             rate=self.go_rate if place is not None and self.go_rate is not rate else None,
             history=history,
             penalties=penalties,
-            seconds=time.perf_counter() - self.started,
+            seconds=self.ledger.seconds,
             is_stopped=self.stopped,
             state=state,
         )
@@ -284,8 +271,7 @@ class Trainer:
             n = 1 if place is not None and place.first else self._epochs_in_a_go
             if rate is None:
                 rate = self.net.optimizer.lr
-            sums, last_rate = self.sums[epoch].copy(), float(self.rates[epoch])
-            self.marks.append(Mark(epoch, self._snapshot(), self.standing, place, sums, last_rate))
+            self.marks.append(Mark(epoch, self._snapshot(), self.standing, place, *self.ledger.of(epoch)))
             self.go, self.go_rate = range(epoch, min(self.settings.epochs, epoch + n)), rate
             yield from self.segments.of(self.go, rate, place)
             self.go_rate = None
@@ -319,8 +305,8 @@ class Trainer:
             self._diverged(int(segment.epochs[done - 1]), segment.chunks[done - 1], "weights")
         closes = segment.closes
         if self.stopped and done:  # by a callback, perhaps in the middle: the running epoch ends here
-            closes = range(len(self.history["loss"]), int(segment.epochs[done - 1]) + 1)
-        self._write_history(closes)
+            closes = range(self.ledger.n_written, int(segment.epochs[done - 1]) + 1)
+        self.ledger.write(closes)
         was_stopped = self.stopped
         for epoch in closes if self._looks_at_epochs else closes[-1:]:
             rate = self.net.optimizer.lr
@@ -370,23 +356,15 @@ class Trainer:
             last = first + int(np.flatnonzero(is_last)[-1]) + 1 if is_last.any() else first
             if first == last:
                 return
-            is_last = is_last[: last - first]
-        segment, part = self.segment, self.segment.chunks[first:last]
-        weights, epochs = segment.weights[first:last], segment.epochs[first:last]
-        touched, epochs = slice(int(epochs[0]), int(epochs[-1]) + 1), epochs - epochs[0]
-        sums, counts = self.sums[touched].copy(), part["count"][is_last]
-        np.add.at(sums[:, 0], epochs, (part["loss"] + part["penalty"]) * weights)
-        np.add.at(sums[:, 1], epochs[is_last], weights[is_last])
-        np.add.at(sums[:, 2], epochs, part["penalty"] * weights)
-        self.rates[segment.epochs[first:last]] = part["lr"]  # the last one stays
-        count = int(counts[-1])
-        n_closed = self.n_closed
+        segment = self.segment
+        touched, sums = self.ledger.summed(segment, first, last)
+        count, n_closed = int(segment.chunks["count"][last - 1]), self.n_closed
         if last < len(segment.epochs):
             n_closed = int(segment.epochs[last])
         elif segment.closes:
             n_closed = segment.closes.stop
         # Ctrl-C comes after calls: there is none from here on, so all of this is done or nothing.
-        self.sums[touched] = sums
+        self.ledger.sums[touched] = sums
         self.engine.parameters.count, self.n_closed, self.booked = count, n_closed, last
 
     def _after_slice(self, first: int, last: int) -> None:
@@ -409,17 +387,7 @@ class Trainer:
     def _close_epoch(self, epoch: int) -> None:
         """Validation, schedules, early stopping, callbacks, progress."""
         self.n_closed = max(self.n_closed, epoch + 1)
-        history = self.history
-        logs = {
-            "loss": history["loss"][epoch],
-            "lr": history["lr"][epoch],
-            "time": history["time"][epoch],
-            "penalty": self.penalties[epoch],
-        }
-        results = self.segments.logs(epoch) | self._validated(epoch)
-        for name, value in results.items():
-            history.setdefault(name, [math.nan] * epoch).append(value)
-        logs.update(results)
+        logs = self.ledger.logs(epoch, self.segments.logs(epoch) | self._validated(epoch))
         rate: Any = self.net.optimizer.lr
         if watches(rate):
             rate.after_epoch(logs.get("val_loss", logs["loss"]))
@@ -434,32 +402,6 @@ class Trainer:
             self.stopped |= callback.on_epoch_end(self.net, epoch, dict(logs)) is True
         self.progress.epoch(epoch + 1, logs)
 
-    def _write_history(self, epochs: range) -> None:
-        if not epochs:
-            return
-        rows = self._rows(epochs)
-        self.penalties[epochs.start : epochs.stop] = rows.pop("penalty")
-        for name, values in rows.items():
-            self.history[name] += values
-
-    def _rows(self, epochs: range) -> dict[str, list[float]]:
-        """What the history has to say of epochs that are complete, besides validation."""
-        part = slice(epochs.start, epochs.stop)
-        sums, weights = self.sums[part, ::2], self.sums[part, 1:2]
-        with np.errstate(invalid="ignore"):  # NaN where no sample had a weight
-            losses, penalties = (sums / weights).T.tolist()
-        seconds = [time.perf_counter() - self.started] * len(epochs)
-        return {"loss": losses, "lr": self.rates[part].tolist(), "time": seconds, "penalty": penalties}
-
-    def _finish_history(self) -> None:
-        """Bring all lists to the number of complete epochs, wherever Ctrl-C or divergence came; NaN for the unknown."""
-        n = min(self.n_closed, *map(len, self.history.values()))
-        for values in (*self.history.values(), self.penalties):
-            del values[n:]
-        self._write_history(range(n, self.n_closed))
-        for values in self.history.values():
-            values += [math.nan] * (self.n_closed - len(values))
-
     def _ran_ahead(self, segment: Segment) -> bool:
         """Whether a failure came in epochs of which some callback was not asked; then they run again, one by one."""
         if not self.epoch_callbacks or len(segment.closes) <= 1:
@@ -471,8 +413,7 @@ class Trainer:
     def _forget(self, epoch: int) -> None:
         """Go back to before `epoch`, which ran ahead."""
         self._go_back(epoch)
-        for values in (*self.history.values(), self.penalties):
-            del values[epoch:]
+        self.ledger.forget(epoch)
 
     def _validated(self, epoch: int) -> dict[str, float]:
         """The validation results, if there are any; a loss that is not finite is divergence."""
@@ -527,8 +468,7 @@ class Trainer:
         self.n_closed, self.start, self.under_way = mark.epoch, mark.place, None
         self.standing = replace(mark.standing, n_epochs=mark.epoch)
         self.go = range(mark.epoch, mark.epoch)
-        self.sums[mark.epoch :] = 0.0
-        self.sums[mark.epoch], self.rates[mark.epoch] = mark.sums, mark.rate
+        self.ledger.go_back(mark.epoch, mark.sums, mark.rate)
         if epoch > mark.epoch:
             self._run_again(mark, epoch)
 

@@ -27,6 +27,7 @@ FLOORS = [
     {"onnx_export", "torch_export"},
     {"models", "summary", "validation", "undo"},
     {"trainer"},
+    {"ledger"},
     {"samples", "passes", "quick", "runs"},
     {"segments", "engines"},
     {"failures"},
