@@ -21,6 +21,8 @@ PATIENCE_SECONDS = 0.25  # a fit that is over sooner never loads rich (0.05 s) n
 class Silent:
     """No progress bar, and the interface of one. All calls come from the thread that called `fit`."""
 
+    is_shown = False
+
     def compiling(self, what: str) -> None:
         """Say, if it takes long, that `what` is being compiled; until the next call of another method."""
 
@@ -51,6 +53,8 @@ class Progress(Silent):
     patience : float, default 0
         Seconds before the bar appears.
     """
+
+    is_shown = True
 
     def __init__(self, total_epochs: int, patience: float = 0.0) -> None:
         self.total_epochs = total_epochs
