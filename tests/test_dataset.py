@@ -97,6 +97,32 @@ def test_split_shares_the_rows(tmp_path):
             whole.split(fraction)
 
 
+def test_split_draws_the_same_rows_whatever_the_memory(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    parts = [rows_of(saved(tmp_path, memory_limit=limit).split(0.2, seed=3)[1]) for limit in ("1GB", "64kB", "9kB")]
+    table = pa.table({str(i): X[:, i] for i in range(5)})
+    for n_rows in (N, 300):
+        pq.write_table(table, tmp_path / "X.parquet", row_group_size=n_rows)
+        parts.append(rows_of(data.from_parquet(tmp_path / "X.parquet").split(0.2, seed=3)[1]))
+    batches = [X[i : i + 70] for i in range(0, N, 70)]
+    parts.append(rows_of(data.from_batches(batches).split(0.2, seed=3)[1]))
+    assert len(parts[0]) > 700
+    for part in parts[1:]:
+        np.testing.assert_array_equal(part, parts[0])
+
+
+def test_rows_that_cannot_be_read_count_in_one_part(tmp_path):
+    lines = ["a,y", *("1,2,3" if i % 50 == 7 else f"{i},{i}" for i in range(3_000))]
+    (tmp_path / "rows.csv").write_text("\n".join(lines) + "\n")
+    dataset = data.from_csv(tmp_path / "rows.csv", target="y", on_bad_rows="skip")
+    train, test = dataset.split(0.3)
+    inner, outer = test.split(0.5)
+    assert [part.load()[2] for part in (dataset, train, test, inner, outer)] == [60, 60, 0, 0, 0]
+    assert sum(len(part.load()[1]) for part in (train, inner, outer)) == 2_940
+
+
 @pytest.mark.parametrize("labels", [np.array(["b", "a", "c"]), np.array([3, -1, 7]), np.array([True, False, True])])
 def test_labels_are_counted(tmp_path, labels):
     y = labels[np.arange(N) % 3]
@@ -260,7 +286,7 @@ def test_the_loop_of_partial_fit_knows_all_classes(tmp_path):
     y = np.array(["left", "right"])[(np.sort(Y) > 0).astype(int)]
     dataset = saved(tmp_path, X[np.argsort(Y)], y, memory_limit="64kB")
     for model in (fp.SGDClassifier(loss="log_loss", random_state=0), fp.MLPClassifier(random_state=0)):
-        dataset.partial_fit(model, epochs=2)
+        dataset.partial_fit(model, epochs=10)
         assert model.classes_.tolist() == ["left", "right"]
         assert model.score(X[np.argsort(Y)], y) > 0.9
 

@@ -239,7 +239,7 @@ def test_no_rows_that_are_good(files):
 
 def test_draws_are_uniform_and_independent():
     rows = np.arange(100_000)
-    a, b = uniform(0, 0, 0, rows), uniform(0, 0, 1, rows)
+    a, b = uniform(0, 0, rows), uniform(0, 1, rows)
     assert a.min() >= 0
     assert a.max() < 1
     np.testing.assert_allclose(np.histogram(a, 20, (0, 1))[0], 5_000, atol=350)

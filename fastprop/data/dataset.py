@@ -137,8 +137,9 @@ class Dataset:
     def split(self, fraction: float, seed: int = 0) -> tuple[Dataset, Dataset]:
         """Two datasets that share the rows: 1 - fraction of them, and the rest.
 
-        Each row is drawn by the seed and its place, so nothing is read or stored; the shares are right but for chance
-        (0.1 % for a million rows).
+        Each row is drawn by the seed and its number in the source, so nothing is read or stored, and the same seed gives
+        the same rows again, whatever `memory_limit` is; the shares are right but for chance (0.1 % for a million rows).
+        Rows that cannot be read at all and are left out (`on_bad_rows="skip"`) count in the first part.
 
         Parameters
         ----------
@@ -165,10 +166,22 @@ class Dataset:
         if not self._shares:
             return None
         kept = np.ones(n, bool)
+        rows = np.arange(n) + self._starts[piece] + offset
         for level, (seed, first, last) in enumerate(self._shares):
-            drawn = uniform(seed, level, piece, np.arange(offset, offset + n))
+            drawn = uniform(seed, level, rows)
             kept &= (drawn >= first) & (drawn < last)
         return np.flatnonzero(kept)
+
+    @functools.cached_property
+    def _starts(self) -> np.ndarray:
+        """The row of the source that each piece begins with: the same rows are drawn, however large pieces are."""
+        n_pieces = self.source.n_pieces
+        return np.cumsum([0, *(self.source.rows_of(piece) or 0 for piece in range(n_pieces - 1))])
+
+    @property
+    def counts_unreadable(self) -> bool:
+        """Whether rows that cannot be read are counted here: those of a split in its first part only."""
+        return all(first == 0.0 for _, first, _ in self._shares)
 
     # ---- preparation ----------------------------------------------------------------------------------------------
 
@@ -423,9 +436,9 @@ def _chained(windows: Windows, epochs: Sequence[int], begins: Cursor | None) -> 
         begins = None
 
 
-def uniform(seed: int, level: int, piece: int, rows: np.ndarray) -> np.ndarray:
-    """A number within [0, 1) for each row of a piece. SplitMix64, Steele, Lea and Flood 2014."""
-    key = np.random.SeedSequence([seed, 4, level, piece]).generate_state(1, np.uint64)[0]
+def uniform(seed: int, level: int, rows: np.ndarray) -> np.ndarray:
+    """A number within [0, 1) for each row of a source. SplitMix64, Steele, Lea and Flood 2014."""
+    key = np.random.SeedSequence([seed, 4, level]).generate_state(1, np.uint64)[0]
     z = (rows.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15) + key
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -247,7 +247,7 @@ class Windows:
                     if rest is not None and rest.X.shape[0]:
                         yield rest
                 elif number > begins.round or taken > first or begins == Cursor():  # else it was counted in `begins`
-                    n_skipped += block.n_bad  # all rows were bad
+                    n_skipped += self._unreadable(block)  # all rows were bad
                 self._n_skipped = n_skipped
                 taken += len(block)
 
@@ -267,11 +267,15 @@ class Windows:
         if kept is not None:
             X, y = X[kept], None if y is None else y[kept]
         X, y, good = usable(X, y, self.labels, block, kept, self.data.skips, self.data.features.feature_names)
-        n_bad = block.n_bad
+        n_bad = self._unreadable(block)
         if good is not None:
             n_bad += (len(block) if kept is None else len(kept)) - len(good)
             kept = good if kept is None else kept[good]
         return Part(X, y, block, kept, number, taken, (n_skipped, n_skipped + n_bad))
+
+    def _unreadable(self, block: Block) -> int:
+        """Rows that were left out of a block when it was read, as far as they count here."""
+        return block.n_bad if self.data.counts_unreadable else 0
 
     def _room(self, n: int, dtype: np.dtype[Any]) -> np.ndarray | None:
         """Where the next n rows would lie in the window: to read them there saves a copy."""
