@@ -183,9 +183,10 @@ class StreamFit:
                 f"that makes a new one, such as a generator function"
             )
         self.net, self.data, self.settings = net, data, settings
-        self.window_rows = data.window_rows(settings.batch_size * settings.accumulate, net.dtype)
         matrix = net._check_x(data.head(1)[0])
         self.targets = StreamTargets(net, data, n_outputs(net.layers, matrix.n_columns))
+        update_rows = settings.batch_size * settings.accumulate
+        self.window_rows = data.window_rows(update_rows, net.dtype, self.targets.labels)
         name_features(net, data)
         net._adopt(matrix, self.targets.sample)
         self.rows = Rows(matrix, self.targets.sample, None)

@@ -9,7 +9,7 @@ import numpy as np
 
 from .checks import AnyMatrix, Matrix, SparseMatrix, dtype_code
 from .data.dataset import Dataset
-from .data.usable import Labels, finite_rows
+from .data.usable import Labels, finite_rows, one_column
 from .data.windows import WINDOW_SHARE, Window
 from .labels import unique_labels
 from .passes import loss_and_outputs, raw_outputs
@@ -57,16 +57,17 @@ class StreamTargets:
         good = finite_rows(y)
         y = y if good is None else y[good]
         if net.loss.task != "regression" and (y.ndim == 1 or y.shape[1] == 1):
-            self.labels = self._labels(data, y.reshape(len(y)))
+            self.labels = self._labels(data, one_column(y))
         if self.labels is not None:
-            codes, is_known = self.labels.encode(y.reshape(len(y)))
+            codes, is_known = self.labels.encode(y)
             y = codes[is_known]
         self.sample = self.of(y)
 
     def _labels(self, data: Dataset, y: np.ndarray) -> Labels | None:
         """The labels; None if y holds soft targets.
 
-        Those of a sample will do if there are as many as the network is for: one more would be an error anyway.
+        Those of a sample will do if there are as many as the network is for: one more would be an error anyway. Rows
+        that can be read once are not looked through: codes are taken for what they are.
         """
         net = self.net
         if is_multilabel(net.loss, self.n_outputs):
@@ -76,7 +77,8 @@ class StreamTargets:
         if net.classes_ is not None:
             return Labels(net.classes_)
         distinct = unique_labels(y, "y")[0]
-        if len(distinct) < max(2, self.n_outputs):
+        n_classes = max(2, self.n_outputs)
+        if len(distinct) < n_classes and not (data.source.reads_once and _are_codes(distinct, n_classes)):
             distinct = data.labels()[0]
         classes = prepare_targets(distinct, net.loss, None, self.n_outputs).classes_
         assert classes is not None
@@ -89,6 +91,13 @@ class StreamTargets:
         return Targets(Matrix.of(y.reshape(len(y), 1), "y"), True, self.labels.classes, self.n_outputs, True)
 
 
+def _are_codes(labels: np.ndarray, n_classes: int) -> bool:
+    """Whether labels are their own codes: whole numbers within 0..n_classes - 1, or False and True."""
+    if labels.dtype.kind == "b":
+        return n_classes == 2
+    return labels.dtype.kind in "iuf" and bool(np.isin(labels, np.arange(n_classes)).all())
+
+
 def suited(net: Network, data: Dataset) -> Dataset:
     """The dataset with its columns as the network knows them."""
     return data.for_network(getattr(net, "feature_names_in_", None), net.preparation_)
@@ -99,7 +108,7 @@ def evaluate(net: Network, data: Dataset) -> dict[str, float]:
     n_outputs = net._built().output.n
     data = suited(net, data)
     targets = StreamTargets(net, data, n_outputs)
-    n_rows = data.rows_in(WINDOW_SHARE, dtype=net.dtype)
+    n_rows = data.rows_in(WINDOW_SHARE, dtype=net.dtype, labels=targets.labels)
     total = loss_sum = right = 0.0
     r2 = RunningR2(n_outputs)
     with data.windows(n_rows, dtype=net.dtype, labels=targets.labels) as windows:
@@ -138,7 +147,7 @@ def outputs(net: Network, data: Dataset, proba: bool = False) -> Iterator[np.nda
     """Predictions of the rows of a dataset, in order, part by part."""
     net._built()
     data = suited(net, data)
-    n_rows = data.rows_in(WINDOW_SHARE, dtype=net.dtype)
+    n_rows = data.rows_in(WINDOW_SHARE, dtype=net.dtype, with_targets=False)
     with data.windows(n_rows, dtype=net.dtype, with_targets=False) as windows:
         for window in windows:
             raw = raw_outputs(net, matrix_of(window, data.feature_names))

@@ -9,6 +9,7 @@ from scipy import sparse
 import fastprop as fp
 from fastprop import data
 from fastprop.data.sizes import parse_bytes
+from fastprop.data.usable import Labels
 
 pytestmark = pytest.mark.quick
 
@@ -63,7 +64,7 @@ def test_what_a_dataset_says(tmp_path):
     batches = data.from_batches(lambda: iter([(X, Y)]))
     assert batches.is_sequential
     assert batches.n_samples is None
-    assert "within windows of 6,250,000 rows, in the order of the source" in repr(batches)
+    assert "within windows of 5,208,333 rows, in the order of the source" in repr(batches)
 
 
 @pytest.mark.parametrize("n", [1, 7, 1_000, 5_000])
@@ -140,6 +141,36 @@ def test_load_takes_what_fits(tmp_path):
     np.testing.assert_array_equal(y_all, Y)
     assert n_skipped == 0
     assert data.from_batches(iter([(X, Y)])).load() is None  # it would be gone
+
+
+@pytest.mark.parametrize("limit", ["64kB", "1MB"])
+def test_labels_in_a_column_of_their_own(tmp_path, limit):
+    y = (Y > 0).astype(float)
+    y[7], bad = np.nan, X.copy()
+    bad[5, 2] = np.nan
+    dataset = saved(tmp_path, bad, y[:, None], memory_limit=limit, on_bad_rows="skip")
+    for found, expected in zip(dataset.labels(), np.unique(np.delete(y, 7), return_counts=True), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    net, flat = (fp.Network([fp.Dense(1)], loss="bce", seed=0) for _ in range(2))
+    history = net.fit(dataset, epochs=1, class_weight="balanced")
+    expected = flat.fit(saved(tmp_path, bad, y, memory_limit=limit, on_bad_rows="skip"), epochs=1,
+                        class_weight="balanced")  # fmt: skip
+    assert history["loss"] == expected["loss"]
+    assert history["skipped"] == [2]
+    y[9] = 3
+    with pytest.raises(fp.FileError, match=r"row 9: the label 3\.0 was never seen"):
+        net.evaluate(saved(tmp_path, X, np.where(np.isnan(y), 0, y)[:, None], memory_limit=limit))
+
+
+def test_targets_count_in_the_memory(tmp_path):
+    wide = np.ones((N, 20))
+    dataset = saved(tmp_path, X[:, :2], wide)
+    assert dataset.window_rows() == 64_000 // 8 // (2 * 4 + 20 * 8)
+    assert dataset.window_rows(dtype="float32") == 64_000 // 8 // (2 * 4 + 20 * 4)
+    assert dataset.rows_in(1, with_targets=False) == 64_000 // 8
+    assert saved(tmp_path, X[:, :2], wide, memory_limit="2MB").load() is None
+    texts = saved(tmp_path, X[:, :2], np.full(N, "a long label"))
+    assert texts.window_rows(labels=Labels(np.array(["a long label"]))) == 64_000 // 8 // (2 * 4 + 4)
 
 
 # ---- columns and their preparation --------------------------------------------------------------------------------
@@ -270,6 +301,32 @@ def test_batches_of_a_list_are_read_again():
     assert dataset.n_samples == N
 
 
+def in_batches(y, n=100):
+    return ((X[i : i + n], y[i : i + n]) for i in range(0, N, n))
+
+
+@pytest.mark.parametrize("labels", [[0, 1], [0.0, 1.0], [False, True]])
+def test_an_iterator_whose_first_batch_lacks_a_class(labels):
+    order = np.argsort(Y)
+    y = np.array(labels)[(Y > 0).astype(int)]
+    net = fp.Network([fp.Dense(1)], loss="bce", seed=0)
+    batches = ((X[order[i : i + 100]], y[order[i : i + 100]]) for i in range(0, N, 100))
+    assert len(net.fit(data.from_batches(batches, memory_limit="64kB"), epochs=1)["loss"]) == 1
+    assert net.classes_.tolist() == labels
+
+
+def test_an_iterator_whose_labels_would_need_a_pass():
+    texts = np.where(np.arange(N) < 500, "no", "yes")
+    net = fp.Network([fp.Dense(1)], loss="bce")
+    for y, options in ((texts, {}), (np.arange(N) % 2, {"class_weight": "balanced"})):
+        dataset = data.from_batches(in_batches(y), memory_limit="64kB")
+        with pytest.raises(ValueError, match=r"batches can be read once, and .* labels .*give from_batches a function"):
+            net.fit(dataset, epochs=1, **options)
+        assert dataset.head(1)[0].shape == (1, 5)  # nothing of it is gone
+    with pytest.raises(ValueError, match="batches can be read once"):
+        data.from_batches(in_batches(texts)).partial_fit(fp.SGDClassifier())
+
+
 # ---- estimators ---------------------------------------------------------------------------------------------------
 
 
@@ -289,6 +346,13 @@ def test_the_loop_of_partial_fit_knows_all_classes(tmp_path):
         dataset.partial_fit(model, epochs=10)
         assert model.classes_.tolist() == ["left", "right"]
         assert model.score(X[np.argsort(Y)], y) > 0.9
+
+
+def test_the_loop_of_partial_fit_is_for_estimators(tmp_path):
+    with pytest.raises(
+        TypeError, match=r"takes an estimator with scikit-learn's interface.* Network.fit takes a dataset"
+    ):
+        saved(tmp_path).partial_fit(fp.Network([fp.Dense(1)]))
 
 
 def test_the_loop_of_partial_fit_on_csr():
@@ -332,6 +396,34 @@ def test_npy_files_that_are_none(tmp_path):
 def test_targets_of_another_length(tmp_path):
     with pytest.raises(fp.FileError, match=r"y\.npy has 4000 rows, but .*X\.npy has 4001"):
         saved(tmp_path, y=Y[:-1])
+
+
+def test_data_without_rows(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    (tmp_path / "none.csv").write_text("a,y\n")
+    (tmp_path / "none.svm").write_text("")
+    pq.write_table(pa.table({"a": pa.array([], "f8"), "y": pa.array([], "f8")}), tmp_path / "none.parquet")
+    made = {
+        "none.csv": data.from_csv(tmp_path / "none.csv", target="y"),
+        "none.svm": data.from_libsvm(tmp_path / "none.svm", n_features=2),
+        "none.parquet": data.from_parquet(tmp_path / "none.parquet", target="y"),
+    }
+    for name, dataset in made.items():
+        for use in (lambda d: fp.Network([fp.Dense(1)]).fit(d), lambda d: d.head(3), lambda d: d.load(), repr):
+            with pytest.raises(fp.FileError, match=rf"{name} holds no rows$"):
+                use(dataset)
+
+
+@pytest.mark.parametrize("limit", ["64kB", "1GB"])
+def test_a_part_without_rows(tmp_path, limit):
+    part = saved(tmp_path, memory_limit=limit).split(1e-9)[1]
+    for use in (lambda d: fp.Network([fp.Dense(1)]).fit(d, epochs=1), lambda d: d.head(3)):
+        with pytest.raises(fp.FileError, match=r"this part of a split of .*X\.npy holds no rows: split it otherwise"):
+            use(part)
+    with pytest.raises(ValueError, match=r"this part of a split|leaves no rows to validate with"):
+        fp.Network([fp.Dense(1)]).fit(saved(tmp_path, memory_limit=limit), validation_fraction=1e-9, epochs=1)
 
 
 def test_arguments_of_datasets(tmp_path):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,15 +13,17 @@ from typing import Any
 import numpy as np
 
 from ..arguments import check_choice, check_positive_int
+from ..errors import FileError
 from ..labels import unique_labels
 from .columns import PlainColumns
 from .preparation import Preparation, Prepare
 from .reader import Ahead
 from .sizes import parse_bytes
 from .source import Block, Features, Source
-from .usable import finite_rows
+from .usable import Labels, finite_rows, one_column
 from .windows import BUFFERS, READING_SHARE, WINDOW_SHARE, Cursor, Window, Windows, stacked
 
+CODE_BYTES = 4  # of a label: int32
 LOAD_SHARE = 1 / 4  # of the memory limit: data that need no more are held in memory
 
 
@@ -90,36 +94,44 @@ class Dataset:
         return sum(len(kept) for p in pieces if (kept := self.members(p, 0, sizes[p])) is not None)
 
     @functools.cached_property
-    def _sample(self) -> Any:
-        """X of the first block, to know what it looks like."""
+    def _sample(self) -> tuple[Any, np.ndarray | None]:
+        """X and y of the first block with rows, to know what they look like."""
         text = [name for name, kind in self._columns().items() if kind == "text"]
         if text and isinstance(self.features, PlainColumns):
             names = ", ".join(map(repr, text))
             raise ValueError(
                 f"{self.source.name}: text in {names} is no number; prepare=True encodes it, ignore=[...] leaves it out"
             )
-        return self.features.transform(self._first_block())[0]
+        return self.features.transform(self._first_block())
 
     def _first_block(self) -> Block:
         peek = getattr(self.source, "peek", None)  # an iterator is not read twice
         if peek is not None:
             block: Block = peek()
             return block
-        blocks = self.source.read(0, self.skips)
-        try:
-            return next(blocks)
-        finally:
-            blocks.close()  # type: ignore[attr-defined]
+        for piece in range(self.source.n_pieces):
+            with contextlib.closing(self.source.read(piece, self.skips)) as blocks:  # type: ignore[type-var]
+                for block in blocks:
+                    if len(block):
+                        return block
+        raise self.without_rows()
+
+    def without_rows(self) -> FileError:
+        """The error for a dataset without rows."""
+        name, good = self.source.name, " that are good" if self.skips else ""
+        if self._shares and self.source.n_samples != 0:
+            return FileError(f"this part of a split of {name} holds no rows{good}: split it otherwise")
+        return FileError(f"{name} holds no rows{good}")
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        dtype: np.dtype[Any] = self._sample.dtype
+        dtype: np.dtype[Any] = self._sample[0].dtype
         return dtype
 
     @property
     def is_sparse(self) -> bool:
         """Whether X is CSR."""
-        return hasattr(self._sample, "indptr")
+        return hasattr(self._sample[0], "indptr")
 
     @property
     def shuffling(self) -> str:
@@ -137,8 +149,8 @@ class Dataset:
     def split(self, fraction: float, seed: int = 0) -> tuple[Dataset, Dataset]:
         """Two datasets that share the rows: 1 - fraction of them, and the rest.
 
-        Each row is drawn by the seed and its number in the source, so nothing is read or stored, and the same seed gives
-        the same rows again, whatever `memory_limit` is; the shares are right but for chance (0.1 % for a million rows).
+        Each row is drawn by the seed and its number in the source: nothing is read or stored, and the same seed gives
+        the same rows again, whatever `memory_limit` is. The shares are right but for chance (0.1 % for a million rows).
         Rows that cannot be read at all and are left out (`on_bad_rows="skip"`) count in the first part.
 
         Parameters
@@ -284,6 +296,8 @@ class Dataset:
             room -= Xs[-1].shape[0]
             if room == 0:
                 break
+        if not Xs:
+            raise self.without_rows()
         X = stacked(Xs) if self.is_sparse else np.concatenate(Xs)
         return X, None if ys[0] is None else np.concatenate([y for y in ys if y is not None])
 
@@ -304,7 +318,17 @@ class Dataset:
         """The distinct labels in y, sorted, and how many rows have each; reads the targets, and little else if it can.
 
         Missing labels are left out. For numbers that are no labels there may be as many as rows.
+
+        Raises
+        ------
+        ValueError
+            If there are none, or the rows come from an iterator that can be read once: they would be gone.
         """
+        if self.source.reads_once:
+            raise ValueError(
+                f"{self.source.name} can be read once, and not all labels are known: give from_batches a function that "
+                f"makes a new iterator, such as a generator function"
+            )
         found: dict[Any, int] = {}
         source = self.source.only(self._targets())
         for piece in range(source.n_pieces):
@@ -313,7 +337,7 @@ class Dataset:
                 y, kept = self.features.target(block), self.members(piece, offset, len(block))
                 offset += len(block)
                 assert y is not None
-                y = y if kept is None else y[kept]
+                y = one_column(y if kept is None else y[kept])
                 good = finite_rows(y)
                 distinct, codes = unique_labels(y if good is None else y[good], "y")
                 for label, count in zip(distinct.tolist(), np.bincount(codes).tolist(), strict=True):
@@ -342,18 +366,34 @@ class Dataset:
         """Memory for what is being read."""
         return int(READING_SHARE * self.memory_limit)
 
-    def rows_in(self, share: float, multiple: int = 1, dtype: Any = None) -> int:
-        """Rows of X in a share of the memory limit, a multiple of `multiple`."""
-        sample = self._sample
-        if hasattr(sample, "indptr"):
-            row_bytes = bytes_of(sample) / max(1, sample.shape[0])
-        else:
-            row_bytes = sample.shape[1] * sample.dtype.itemsize
-            if dtype is not None and sample.dtype.kind == "f":
-                row_bytes = sample.shape[1] * min(sample.dtype.itemsize, np.dtype(dtype).itemsize)
+    def rows_in(
+        self,
+        share: float,
+        multiple: int = 1,
+        dtype: Any = None,
+        labels: Labels | None = None,
+        with_targets: bool = True,
+    ) -> int:
+        """Rows of X, and of y, in a share of the memory limit, a multiple of `multiple`.
+
+        Parameters
+        ----------
+        share : float
+        multiple : int, default 1
+        dtype : dtype, optional
+            Floats that are larger become this.
+        labels : Labels, optional
+            y becomes their codes.
+        with_targets : bool, default True
+            Whether y is there.
+        """
+        X, y = self._sample
+        row_bytes = bytes_of(X) / max(1, X.shape[0]) if hasattr(X, "indptr") else _row_bytes(X, dtype)
+        if y is not None and with_targets:
+            row_bytes += CODE_BYTES if labels is not None else _row_bytes(y, dtype)
         return int(share * self.memory_limit / max(1.0, row_bytes)) // multiple * multiple
 
-    def window_rows(self, update_rows: int = 1, dtype: Any = None) -> int:
+    def window_rows(self, update_rows: int = 1, dtype: Any = None, labels: Labels | None = None) -> int:
         """Rows of a window: as many whole updates as an eighth of the memory limit holds.
 
         Raises
@@ -361,9 +401,9 @@ class Dataset:
         ValueError
             If it does not hold one.
         """
-        n = self.rows_in(WINDOW_SHARE, update_rows, dtype)
+        n = self.rows_in(WINDOW_SHARE, update_rows, dtype, labels)
         if n == 0:
-            most = self.rows_in(WINDOW_SHARE, 1, dtype)
+            most = self.rows_in(WINDOW_SHARE, 1, dtype, labels)
             raise ValueError(
                 f"an update of {update_rows} rows does not fit into a window, which holds {most}: an eighth of "
                 f"memory_limit ({self.memory_limit / 1e6:g} MB); raise memory_limit or take a smaller batch_size"
@@ -394,6 +434,11 @@ class Dataset:
             `model`.
         """
         check_positive_int("epochs", epochs)
+        if not (hasattr(model, "partial_fit") and hasattr(model, "get_params")):
+            raise TypeError(
+                f"partial_fit takes an estimator with scikit-learn's interface, such as SGDClassifier, got {model!r}; "
+                f"Network.fit takes a dataset itself"
+            )
         if classes is None and _is_classifier(model) and not hasattr(model, "classes_"):
             classes = self.labels()[0]
         if classes is not None:
@@ -444,6 +489,14 @@ def uniform(seed: int, level: int, rows: np.ndarray) -> np.ndarray:
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     drawn: np.ndarray = ((z ^ (z >> np.uint64(31))) >> np.uint64(11)).astype(np.float64) * 2.0**-53
     return drawn
+
+
+def _row_bytes(rows: np.ndarray, dtype: Any) -> int:
+    """Bytes of a row of an array, whose floats are at most as large as `dtype`."""
+    size = rows.dtype.itemsize
+    if dtype is not None and rows.dtype.kind == "f":
+        size = min(size, np.dtype(dtype).itemsize)
+    return size * math.prod(rows.shape[1:])
 
 
 def bytes_of(X: Any) -> int:

@@ -19,7 +19,8 @@ class Labels:
     classes: np.ndarray
 
     def encode(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Codes int32, and which labels are known."""
+        """Codes int32 (n,), and which labels are known; y is (n,) or (n, 1)."""
+        y = one_column(y)
         if y.dtype.kind in "biuf" and is_range(self.classes):
             known = (y >= 0) & (y < len(self.classes)) & (y == np.rint(y))  # not NaN
             return np.where(known, y, 0).astype(np.int32), known
@@ -76,6 +77,11 @@ def usable(
     return X[good], None if codes is None else codes[good], good
 
 
+def one_column(y: np.ndarray) -> np.ndarray:
+    """Labels (n,) that may have come as (n, 1)."""
+    return y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
+
+
 def finite_rows(values: Any) -> np.ndarray | None:
     """Which rows are finite and not missing; None where all are.
 
@@ -114,6 +120,7 @@ def _complaint(X: Any, y: Any, labels: Labels | None, i: int, is_known: bool | N
     """What is wrong with row i, and in which column of X."""
     if is_known is False:
         assert labels is not None
+        y = one_column(y)
         label = y[i].item() if isinstance(y[i], np.generic) else y[i]
         if label is None or label != label:
             return "the target is missing", None

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..errors import FileError
 from .order import rounds, side_by_side
 from .source import AsTheyAre, bad_row
 from .usable import usable
@@ -223,7 +222,7 @@ class Windows:
         if self._filling is not None:
             full, self._filling = self._filling.window(epoch, number, self._free), None
         if full is None:
-            raise FileError(f"{self.data.source.name} holds no rows" + (" that are good" if self.data.skips else ""))
+            raise self.data.without_rows()
         full.is_last, full.n_skipped = True, self._n_skipped  # bad rows behind the last good one too
         yield full
 
