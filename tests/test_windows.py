@@ -146,6 +146,40 @@ def test_windows_of_csr(tmp_path):
     np.testing.assert_allclose(sparse.vstack(found).toarray(), X.toarray(), rtol=1e-6)
 
 
+def of_types(*rows):
+    """A dataset of batches of 100 rows (n, 2) each, of these dtypes and values."""
+    batches = [np.full((100, 2), value, dtype) for dtype, value in rows]
+    return data.from_batches(lambda: iter(batches), memory_limit="1MB")
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        (("i1", 7), ("i2", 1_000)),
+        (("u1", 7), ("u2", 7)),
+        (("i8", 7), ("f4", 1.5)),
+        (("f4", 7), ("i4", 2**30 + 1)),
+        (("u1", 7), ("i1", -1)),
+    ],
+)
+@pytest.mark.parametrize("n_rows", [64, 100, 1_000])
+def test_rows_that_the_first_ones_dtype_cannot_hold(first, then, n_rows):
+    dataset = of_types(first, then)
+    types = rf"X is {np.dtype(then[0])}, in the first rows {np.dtype(first[0])}, which cannot hold it"
+    with pytest.raises(fp.FileError, match=f"batches, row 100: {types}"):
+        for window in Windows(dataset, n_rows).of(0):
+            window.release()
+
+
+def test_rows_that_the_first_ones_dtype_holds():
+    found = next(Windows(of_types(("f8", 0.1), ("f4", 0.1), ("i4", 2**30 + 1)), 1_000).of(0)).X
+    assert found.dtype == np.float64
+    assert found[::100, 0].tolist() == [0.1, float(np.float32(0.1)), 2**30 + 1]
+    assert next(Windows(of_types(("f4", 0.1), ("f8", 0.1)), 1_000, dtype="f8").of(0)).X.dtype == np.float32
+    with pytest.raises(fp.FileError, match="batches, row 100, column 0: X must be finite, got inf"):
+        next(Windows(of_types(("f4", 1), ("f8", 1e300)), 1_000).of(0))
+
+
 def test_memory_is_used_again(files):
     dataset = files(numbered(50_000))
     addresses = set()

@@ -159,7 +159,7 @@ class Windows:
     n_rows : int
         Rows of each window but the last of an epoch.
     dtype : dtype, optional
-        Floats of X that are larger become this.
+        Floats of X and y that are larger become this.
     labels : Labels, optional
         Turns y into codes.
     shuffle : bool
@@ -183,7 +183,8 @@ class Windows:
         with_targets: bool = True,
         first_epoch: int = 0,
     ) -> None:
-        self.data, self.n_rows, self.dtype, self.labels = data, n_rows, dtype, labels
+        self.data, self.n_rows, self.labels = data, n_rows, labels
+        self.x_dtype, self.y_dtype = smaller(data.dtype, dtype), dtype
         self.shuffle, self.seed, self.with_targets = shuffle, seed, with_targets
         self.first_epoch = first_epoch
         self.is_closed = False
@@ -260,8 +261,9 @@ class Windows:
         """Rows of a block that belong to this dataset and can be used."""
         X, y = self.data.features.transform(block)
         y = y if self.with_targets else None
-        if self.dtype is not None:
-            X, y = narrowed(X, self.dtype), y if y is None or self.labels is not None else narrowed(y, self.dtype)
+        X = narrowed(X, self.x_dtype)
+        if y is not None and self.labels is None and self.y_dtype is not None:
+            y = narrowed(y, self.y_dtype)
         kept = self.data.members(piece, offset, len(block))
         if kept is not None:
             X, y = X[kept], None if y is None else y[kept]
@@ -292,7 +294,7 @@ class Windows:
                 memory = self._free.get(timeout=0.05)
             except queue.Empty:
                 continue
-            return np.empty((self.n_rows, X.shape[1]), X.dtype) if memory is None else memory
+            return np.empty((self.n_rows, X.shape[1]), self.x_dtype) if memory is None else memory
         raise Abandoned
 
 
@@ -317,8 +319,9 @@ class _Filling:
         if self.memory is None:
             self.X.append(rows)
         else:
-            if not np.can_cast(rows.dtype, self.memory.dtype, "same_kind"):
-                raise bad_row(*part.block.place(part.kept, k), f"got {rows.dtype} after rows of {self.memory.dtype}")
+            if not np.can_cast(rows.dtype, self.memory.dtype, "safe"):
+                types = f"X is {rows.dtype}, in the first rows {self.memory.dtype}, which cannot hold it"
+                raise bad_row(*part.block.place(part.kept, k), f"{types}: give all rows one dtype")
             there = self.memory[self.n : self.n + n]
             if rows.__array_interface__["data"] != there.__array_interface__["data"]:  # not read there
                 there[:] = rows
@@ -350,10 +353,16 @@ def stacked(parts: list[Any]) -> Any:
     return csr_array((data, indices.astype(itype, copy=False), indptr.astype(itype, copy=False)), shape=shape)
 
 
+def smaller(dtype: np.dtype[Any], most: Any) -> np.dtype[Any]:
+    """A dtype, or `most` where that is a float that is larger."""
+    is_larger = most is not None and dtype.kind == "f" and dtype.itemsize > np.dtype(most).itemsize
+    return np.dtype(most) if is_larger else dtype
+
+
 def narrowed(values: Any, dtype: Any) -> Any:
     """Floats that are larger than `dtype` as it; what is too large for it becomes infinite, and so is bad."""
     floats = values.data if hasattr(values, "indptr") else values
-    if floats.dtype.kind != "f" or floats.dtype.itemsize <= np.dtype(dtype).itemsize:
+    if np.dtype(dtype).kind != "f" or smaller(floats.dtype, dtype) == floats.dtype:
         return values
     with np.errstate(over="ignore"):
         if floats is not values:
