@@ -31,7 +31,7 @@ class StreamSegments:
     """Lays out the segments of a fit to a dataset: of each window those of a fit to its rows, in random order.
 
     The interface of `segments.Segments`; the engine is bound to a window before its first segment is yielded. The
-    cursor of a place says where its window begins, which one it is, and the cursor within it.
+    cursor of a place says where its window begins, which one it is, how many rows came before, and the cursor within it.
 
     Parameters
     ----------
@@ -78,20 +78,25 @@ class StreamSegments:
     def of(self, epochs: range, rate: Rate, start: Place | None = None) -> Iterator[Segment]:
         """The segments of one epoch, from `start` on."""
         epoch = epochs.start
-        begins, number, within = Cursor(), 0, None
+        begins, number, n_done, within = Cursor(), 0, 0, None
         if start is not None and start.cursor is not None:
             begins, number = Cursor(*start.cursor["begins"]), start.cursor["window"]
+            n_done = start.cursor["rows"]
             within = dataclasses.replace(start, cursor=start.cursor["within"])
         if self.windows is None:
             self.windows = self._open(epoch, begins)
         waited = self.windows.waited
-        n_done = number * self.window_rows
         for window in self.windows:
             span = self._span(n_done, window)
             if window.is_last:
                 self._logs[epoch] = self._told(window.n_skipped, self.windows.waited - waited)
             for segment in self._segments_of(window, number, epochs, rate, within):
-                segment.cursor = {"begins": list(window.begins), "window": number, "within": segment.cursor}
+                segment.cursor = {
+                    "begins": list(window.begins),
+                    "window": number,
+                    "rows": n_done,
+                    "within": segment.cursor,
+                }
                 segment.closes = segment.closes if window.is_last else range(0)
                 begin, end = segment.span
                 segment.span = tuple(span[0] + (span[1] - span[0]) * part for part in (begin, end))  # type: ignore[assignment]
@@ -122,6 +127,7 @@ class StreamSegments:
             shuffle=settings.shuffle,
             seed=settings.seed,
             first_epoch=self.first_epoch,
+            update_rows=settings.batch_size * settings.accumulate,  # type: ignore[operator]  # checked by StreamFit
         )
 
     def _segments_of(

@@ -108,6 +108,22 @@ def test_csr_batches(tmp_path):
     assert_same_weights(streamed, whole)
 
 
+def test_csr_batches_that_become_denser():
+    density = np.repeat([0.01, 0.4], 1_000)
+    rng = np.random.default_rng(1)
+    S = sparse.csr_array(np.where(rng.random((2_000, 40)) < density[:, None], 1, 0).astype("f4"))
+    y = np.asarray(S.sum(axis=1)).ravel()
+    batches = [(S[i : i + 90], y[i : i + 90]) for i in range(0, 2_000, 90)]
+    dataset = data.from_batches(lambda: iter(batches), memory_limit="64kB", n_samples=2_000)
+    streamed, whole = regressor(), regressor()
+    options = {"epochs": 2, "batch_size": 7, "accumulate": 3, "shuffle": False}
+    history = streamed.fit(dataset, **options)
+    assert "waited" in history
+    assert history["lr"] == whole.fit(S, y, **options)["lr"]
+    assert_same_weights(streamed, whole)
+    assert dataset.load() is None
+
+
 def test_data_that_fit_are_trained_in_memory(tmp_path):
     dataset = saved(tmp_path, memory_limit="100MB")
     streamed, whole = regressor(), regressor()

@@ -13,7 +13,7 @@ from scipy import sparse
 
 import fastprop as fp
 from fastprop import data
-from fastprop.data.dataset import Windows, uniform
+from fastprop.data.dataset import Windows, bytes_of, uniform
 from fastprop.data.order import far_apart, rounds
 from fastprop.data.reader import Ahead
 from fastprop.data.usable import Labels
@@ -144,6 +144,36 @@ def test_windows_of_csr(tmp_path):
         found.append(window.X)
     assert len(found) > 3
     np.testing.assert_allclose(sparse.vstack(found).toarray(), X.toarray(), rtol=1e-6)
+
+
+def denser_and_denser(n=4_000, batch=130):
+    """CSR batches whose rows have 1 to 60 entries, and the number of a row as its first."""
+    n_entries = 1 + 59 * np.arange(n) // n
+    indptr = np.concatenate([[0], np.cumsum(n_entries)]).astype(np.int32)
+    indices = np.concatenate([np.arange(k) for k in n_entries]).astype(np.int32)
+    values = np.ones(len(indices), np.float32)
+    values[indptr[:-1]] = np.arange(n)
+    X = sparse.csr_array((values, indices, indptr), shape=(n, 60))
+    return X, [X[i : i + batch] for i in range(0, n, batch)]
+
+
+@pytest.mark.parametrize("update_rows", [1, 32, 500])
+def test_windows_of_csr_end_when_their_memory_is_full(update_rows):
+    X, batches = denser_and_denser()
+    dataset = data.from_batches(lambda: iter(batches), memory_limit="64kB")
+    windows = Windows(dataset, dataset.window_rows(update_rows), update_rows=update_rows)
+    found = list(windows.of(0))
+    np.testing.assert_array_equal(sparse.vstack([window.X for window in found]).toarray(), X.toarray())
+    for window in found[:-1]:
+        n, last = window.n_rows, window.X[-update_rows:]
+        assert n % update_rows == 0
+        assert bytes_of(window.X) >= 8_000 - 4 or n == windows.n_rows
+        assert bytes_of(window.X) - bytes_of(last) < 8_000 + 4
+    assert len(found) > (4 if update_rows == 500 else 50)
+    for k in (1, len(found) // 2, len(found) - 1):
+        for window, expected in zip(windows.of(0, found[k].begins), found[k:], strict=True):
+            assert (window.begins, window.is_last) == (expected.begins, expected.is_last)
+            np.testing.assert_array_equal(window.X.toarray(), expected.X.toarray())
 
 
 def of_types(*rows):

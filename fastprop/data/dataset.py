@@ -356,7 +356,7 @@ class Dataset:
         n_rows = self.rows_in(LOAD_SHARE)
         if self.source.reads_once or n_rows == 0 or (self.n_samples is not None and self.n_samples > n_rows):
             return None
-        window = next(Windows(self, n_rows).of(0))
+        window = next(Windows(self, n_rows, share=LOAD_SHARE).of(0))
         return (window.X, window.y, window.n_skipped) if window.is_last else None
 
     # ---- windows --------------------------------------------------------------------------------------------------

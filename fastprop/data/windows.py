@@ -170,6 +170,10 @@ class Windows:
         Whether to give y.
     first_epoch : int
         What the first epoch counts as in the order of pieces.
+    update_rows : int
+        Rows of an update, of which a window holds whole ones.
+    share : float
+        Of the memory limit: a window of CSR ends with the update that reaches it, however many rows that are.
     """
 
     def __init__(
@@ -182,11 +186,14 @@ class Windows:
         seed: int = 0,
         with_targets: bool = True,
         first_epoch: int = 0,
+        update_rows: int = 1,
+        share: float = WINDOW_SHARE,
     ) -> None:
         self.data, self.n_rows, self.labels = data, n_rows, labels
         self.x_dtype, self.y_dtype = smaller(data.dtype, dtype), dtype
         self.shuffle, self.seed, self.with_targets = shuffle, seed, with_targets
-        self.first_epoch = first_epoch
+        self.first_epoch, self.update_rows = first_epoch, update_rows
+        self.most_bytes = int(share * data.memory_limit)
         self.is_closed = False
         self._filling: _Filling | None = None
         self._n_skipped = 0
@@ -216,7 +223,7 @@ class Windows:
                     yield full
                     full, number = None, number + 1
                 if self._filling is None:
-                    self._filling = _Filling(self.n_rows, part.cursor(k), self._take_buffer(part.X))
+                    self._filling = self._begin(part, k)
                 k += self._filling.add(part, k)
                 if self._filling.is_full:
                     full, self._filling = self._filling.window(epoch, number, self._free), None
@@ -226,6 +233,12 @@ class Windows:
             raise self.data.without_rows()
         full.is_last, full.n_skipped = True, self._n_skipped  # bad rows behind the last good one too
         yield full
+
+    def _begin(self, part: Part, k: int) -> _Filling:
+        """A window whose first row is row k of a part."""
+        if hasattr(part.X, "indptr"):
+            return _FillingCsr(self.n_rows, part.cursor(k), self.update_rows, self.most_bytes)
+        return _Filling(self.n_rows, part.cursor(k), self._take_buffer(part.X.shape[1]))
 
     def _parts(self, epoch: int, begins: Cursor) -> Iterator[Part]:
         """Good rows, in the order of the epoch."""
@@ -285,16 +298,14 @@ class Windows:
             return None
         return filling.memory[filling.n : filling.n + n]
 
-    def _take_buffer(self, X: Any) -> np.ndarray | None:
-        """Memory for a window like X; None for CSR, which is put together at the end."""
-        if hasattr(X, "indptr"):
-            return None
+    def _take_buffer(self, n_columns: int) -> np.ndarray:
+        """Memory for a window."""
         while not self.is_closed:
             try:
                 memory = self._free.get(timeout=0.05)
             except queue.Empty:
                 continue
-            return np.empty((self.n_rows, X.shape[1]), self.x_dtype) if memory is None else memory
+            return np.empty((self.n_rows, n_columns), self.x_dtype) if memory is None else memory
         raise Abandoned
 
 
@@ -304,7 +315,6 @@ class _Filling:
     def __init__(self, n_rows: int, begins: Cursor, memory: np.ndarray | None) -> None:
         self.room, self.begins, self.memory = n_rows, begins, memory
         self.n, self.n_skipped = 0, begins.n_skipped
-        self.X: list[Any] = []  # of CSR
         self.y: list[np.ndarray] = []
         self.origins: list[Origin] = []
 
@@ -314,30 +324,63 @@ class _Filling:
 
     def add(self, part: Part, k: int) -> int:
         """Take rows of a part from row k on; returns how many."""
-        n = min(self.room - self.n, int(part.X.shape[0]) - k)
-        rows = part.X[k : k + n]
-        if self.memory is None:
-            self.X.append(rows)
-        else:
-            if not np.can_cast(rows.dtype, self.memory.dtype, "safe"):
-                types = f"X is {rows.dtype}, in the first rows {self.memory.dtype}, which cannot hold it"
-                raise bad_row(*part.block.place(part.kept, k), f"{types}: give all rows one dtype")
-            there = self.memory[self.n : self.n + n]
-            if rows.__array_interface__["data"] != there.__array_interface__["data"]:  # not read there
-                there[:] = rows
+        n = self._take(part, k, min(self.room - self.n, int(part.X.shape[0]) - k))
         if part.y is not None:
             self.y.append(np.array(part.y[k : k + n]))  # the block's memory may be used again
         self.origins.append(part.origin(k, self.n))
         self.n, self.n_skipped = self.n + n, part.n_skipped[1]
         return n
 
+    def _take(self, part: Part, k: int, n: int) -> int:
+        """Take up to n rows of X; returns how many."""
+        assert self.memory is not None
+        rows, there = part.X[k : k + n], self.memory[self.n : self.n + n]
+        if not np.can_cast(rows.dtype, there.dtype, "safe"):
+            types = f"X is {rows.dtype}, in the first rows {there.dtype}, which cannot hold it"
+            raise bad_row(*part.block.place(part.kept, k), f"{types}: give all rows one dtype")
+        if rows.__array_interface__["data"] != there.__array_interface__["data"]:  # not read there
+            there[:] = rows
+        return n
+
+    def _matrix(self) -> Any:
+        assert self.memory is not None
+        return self.memory[: self.n]
+
     def window(self, epoch: int, number: int, free: queue.SimpleQueue[np.ndarray | None]) -> Window:
         y = np.concatenate(self.y) if self.y else None
-        if self.memory is None:
-            X, buffer = stacked(self.X), None
-        else:
-            X, buffer = self.memory[: self.n], (free, self.memory)
-        return Window(X, y, epoch, number, self.begins, self.n_skipped, False, self.origins, buffer)
+        buffer = None if self.memory is None else (free, self.memory)
+        return Window(self._matrix(), y, epoch, number, self.begins, self.n_skipped, False, self.origins, buffer)
+
+
+class _FillingCsr(_Filling):
+    """One of CSR, which is put together at the end.
+
+    How many entries its rows have is seen only when they are read: it ends with the update that reaches `most_bytes`.
+    """
+
+    def __init__(self, n_rows: int, begins: Cursor, update_rows: int, most_bytes: int) -> None:
+        super().__init__(n_rows, begins, None)
+        self.update_rows, self.most_bytes = update_rows, most_bytes
+        self.n_bytes = 0
+        self.parts: list[Any] = []
+
+    @property
+    def is_full(self) -> bool:
+        return super().is_full or (self.n_bytes >= self.most_bytes and self.n % self.update_rows == 0)
+
+    def _take(self, part: Part, k: int, n: int) -> int:
+        X = part.X
+        entry, row = X.data.itemsize + X.indices.itemsize, X.indptr.itemsize
+        ends = (X.indptr[k + 1 : k + n + 1].astype(np.int64) - X.indptr[k]) * entry + np.arange(1, n + 1) * row
+        fitting = int(np.searchsorted(ends, self.most_bytes - self.n_bytes))  # the row behind them reaches the limit
+        behind = self.n + fitting + (1 if self.n_bytes < self.most_bytes else 0)
+        n = min(n, -(-behind // self.update_rows) * self.update_rows - self.n)
+        self.parts.append(X[k : k + n])
+        self.n_bytes += int(ends[n - 1])
+        return n
+
+    def _matrix(self) -> Any:
+        return stacked(self.parts)
 
 
 def stacked(parts: list[Any]) -> Any:
