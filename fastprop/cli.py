@@ -20,6 +20,7 @@ from .data.preparation import Preparation, Prepare
 from .data.sinks import csv_header, csv_rows, open_sink
 from .data.target import Target as Learnt
 from .doctor import facts
+from .streams import suited
 from .warmup import warmup as compile_usual
 
 IMPORT_SECONDS = time.process_time()  # of this process so far: Python's start and all imports, Numba's above all
@@ -161,7 +162,7 @@ def predict(
     if out is not None:
         _check_out(out, given)
     net = load(model)
-    rows = _for_network(net, given.dataset((), net.preparation_, (), net.n_features_))
+    rows = suited(net, given.dataset((), net.preparation_, (), net.n_features_))
     names = tabular.names_of_outputs(net)
     if proba:
         names += [f"p({label})" for label in (range(net.n_outputs_) if net.classes_ is None else net.classes_)]
@@ -192,7 +193,7 @@ def evaluate(
     net = load(model)
     given = cli_data.Given(data, format, memory_limit, on_bad_rows)
     names = target or (net.preparation_.targets if net.preparation_ else ())
-    rows = _for_network(net, given.dataset(names, net.preparation_, (), net.n_features_))
+    rows = suited(net, given.dataset(names, net.preparation_, (), net.n_features_))
     if not rows.has_target:
         raise ValueError("target must name the column to compare with")
     for name, value in tabular.evaluate(net, rows).items():
@@ -256,10 +257,6 @@ def _say_data(rows: Dataset, preparation: Preparation) -> None:
 def _described(target: Learnt) -> str:
     task = f"{target.task} of the logarithm" if target.log else target.task
     return f"{', '.join(target.names) or 'beside the rows'}, {task}"
-
-
-def _for_network(net: Network, rows: Dataset) -> Dataset:
-    return rows.for_network(getattr(net, "feature_names_in_", None), net.preparation_)
 
 
 def _train(net: Network, rows: Dataset, settings: tabular.Settings, out: Path) -> None:

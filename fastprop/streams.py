@@ -100,7 +100,7 @@ def _are_codes(labels: np.ndarray, n_classes: int) -> bool:
 
 def suited(net: Network, data: Dataset) -> Dataset:
     """The dataset with its columns as the network knows them."""
-    return data.for_network(getattr(net, "feature_names_in_", None), net.preparation_)
+    return data.for_network(getattr(net, "feature_names_in_", None), net.preparation_, net._has_seen_data)
 
 
 def evaluate(net: Network, data: Dataset) -> dict[str, float]:

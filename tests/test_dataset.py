@@ -252,6 +252,45 @@ def test_another_preparation_is_refused(tmp_path):
     net.evaluate(data.from_csv(path, target="price", prepare=net.preparation_))
 
 
+def test_prepared_columns_in_another_order_are_refused(tmp_path):
+    rows = "".join(f"{i % 7},{i % 5},{i % 7 - 2 * (i % 5)}\n" for i in range(500))
+    (tmp_path / "a.csv").write_text("a,b,y\n" + rows)
+    turned = "".join(f"{y},{b},{a}\n" for a, b, y in (line.split(",") for line in rows.split()))
+    (tmp_path / "b.csv").write_text("y,b,a\n" + turned)
+    net = fp.Network([fp.Dense(1)], seed=0)
+    net.fit(data.from_csv(tmp_path / "a.csv", "y", prepare=True), epochs=1)
+    with pytest.raises(ValueError, match=r"b\.csv is prepared otherwise"):
+        net.predict(data.from_csv(tmp_path / "b.csv", "y", prepare=True))
+    expected = net.predict(data.from_csv(tmp_path / "a.csv"))
+    np.testing.assert_array_equal(net.predict(data.from_csv(tmp_path / "b.csv")), expected)
+
+
+def test_the_target_is_that_of_the_network(tmp_path):
+    """Another file's own preparation may have the same features, but the target in other units."""
+    for name, factor in (("a.csv", 1), ("b.csv", 300)):
+        rows = "".join(f"{'abc'[i % 3]},{100 + factor * (i % 3)}.5\n" for i in range(300))
+        (tmp_path / name).write_text("c,price\n" + rows)
+    net = fp.Network([fp.Dense(1)], seed=0, optimizer=fp.Adam(lr=0.05))
+    net.fit(data.from_csv(tmp_path / "a.csv", "price", prepare=True), epochs=30, batch_size=16)
+    assert net.evaluate(data.from_csv(tmp_path / "a.csv", "price", prepare=True))["r2"] > 0.99
+    learnt = net.preparation_
+    own = data.from_csv(tmp_path / "b.csv", "price", prepare=True)
+    assert net.evaluate(own) == net.evaluate(data.from_csv(tmp_path / "b.csv", "price"))
+    assert net.evaluate(own)["r2"] < 0
+    net.fit(own, epochs=1)
+    assert net.preparation_ == learnt
+
+
+def test_networks_without_a_preparation_take_columns_as_they_are(tmp_path):
+    path, _ = table(tmp_path)
+    net = fp.Network([fp.Dense(1)], seed=0)
+    net.fit(data.from_csv(path, "price", ignore=["place"], on_bad_rows="skip"), epochs=1)
+    prepared = data.from_csv(path, "price", ignore=["place"], prepare=True)
+    for use in (net.predict, net.evaluate, net.fit):
+        with pytest.raises(ValueError, match="is prepared, but the network was trained on columns as they are"):
+            use(prepared)
+
+
 def test_only_our_rows_are_learnt_from(tmp_path):
     path, _ = table(tmp_path)
     train, test = data.from_csv(path, target="price").split(0.5)

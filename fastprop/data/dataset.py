@@ -228,8 +228,19 @@ class Dataset:
             )
         return part
 
-    def for_network(self, feature_names: Sequence[str] | None, preparation: Preparation | None) -> Dataset:
+    def for_network(
+        self, feature_names: Sequence[str] | None, preparation: Preparation | None, is_trained: bool = False
+    ) -> Dataset:
         """The same rows with their columns as a network knows them: prepared as it was trained, or found by name.
+
+        Parameters
+        ----------
+        feature_names : sequence of str or None
+        preparation : Preparation or None
+            Of the network. That of the dataset may be learnt from other rows only if its features are the same; the
+            target is the network's in any case, so that what is learnt, scored and predicted has its units.
+        is_trained : bool
+            Whether the network has seen data: without a preparation they were then as they are.
 
         Raises
         ------
@@ -237,13 +248,18 @@ class Dataset:
             If they are prepared otherwise.
         """
         ours = self.preparation
-        if ours is not None and preparation is not None and ours.columns != preparation.columns:
-            raise ValueError(
-                f"{self.source.name} is prepared otherwise than what the network was trained on: leave prepare away, "
-                f"or give prepare=net.preparation_"
-            )
-        if ours is None and preparation is not None:
+        if preparation is not None:
+            if ours is not None and not ours.has_features_of(preparation):
+                raise ValueError(
+                    f"{self.source.name} is prepared otherwise than what the network was trained on: leave prepare "
+                    f"away, or give prepare=net.preparation_"
+                )
             return self.prepare(preparation)
+        if ours is not None and is_trained:
+            raise ValueError(
+                f"{self.source.name} is prepared, but the network was trained on columns as they are: leave prepare "
+                f"away, or set net.preparation_ if it was given these columns prepared"
+            )
         if isinstance(self.features, PlainColumns) and feature_names is not None:
             part = copy.copy(self)
             part.__dict__.pop("_sample", None)

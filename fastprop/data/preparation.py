@@ -162,6 +162,10 @@ class Preparation:
         """The same features with another target, or none: for rows that have none."""
         return replace(self, to_predict=target)
 
+    def has_features_of(self, other: Preparation) -> bool:
+        """Whether both make the same features, in the same order."""
+        return list(self.columns.items()) == list(other.columns.items()) and self.n_sparse == other.n_sparse
+
     @property
     def text(self) -> list[str]:
         """The columns that hold text, the target among them: files must be read so."""
