@@ -328,6 +328,35 @@ def test_batches_that_do_not_fit(batches, message):
         fp.Network([fp.Dense(1)]).fit(data.from_batches(lambda: iter(batches), memory_limit="64kB"), epochs=1)
 
 
+def test_columns_of_frames_must_be_the_same_in_all_batches():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]})
+    for other, has in ((frame[["b", "a"]], "the columns 'b', 'a'"), (frame.to_numpy(), "no names of columns")):
+        with pytest.raises(fp.FileError, match=f"batch 1 of the iterator has {has}, those before the columns 'a', 'b'"):
+            data.from_batches([(frame, [1, 2]), (other, [1, 2])]).load()
+
+
+def test_batches_may_be_lists_of_x_and_y():
+    pairs = data.from_batches([[X[:100], Y[:100]], [X[100:], Y[100:]]])
+    assert pairs.has_target
+    np.testing.assert_array_equal(pairs.load()[1], Y)
+    rows = data.from_batches([[[1.0, 2.0], [3.0, 4.0]]])  # a list of two rows is X alone
+    assert (rows.has_target, rows.load()[0].tolist()) == (False, [[1, 2], [3, 4]])
+
+
+@pytest.mark.parametrize(
+    ("n", "message"), [(N - 1, rf"more rows than n_samples={N - 1}: batch 1"), (N + 1, f"hold {N} rows, fewer than")]
+)
+def test_a_wrong_number_of_samples(n, message):
+    batches = [(X[:100], Y[:100]), (X[100:], Y[100:])]
+    for limit in ("1GB", "64kB"):
+        with pytest.raises(fp.FileError, match=message):
+            fp.Network([fp.Dense(1)]).fit(data.from_batches(batches, n_samples=n, memory_limit=limit), epochs=1)
+    with pytest.raises(ValueError, match="n_samples must be a positive"):
+        data.from_batches(batches, n_samples=-5)
+    assert data.from_batches(batches, n_samples=N).load()[2] == 0
+
+
 def test_batches_must_be_iterable():
     with pytest.raises(TypeError, match="from_batches takes an iterable or a function"):
         data.from_batches(3)

@@ -222,10 +222,10 @@ def from_batches(
     ----------
     make_iterator : callable or iterable
         A function without arguments that returns an iterator of batches, such as a generator function: it is called
-        for each epoch. An iterator can be read for one epoch. A batch is (X, y), or X alone, of any number of rows;
-        X may be an array, a data frame or CSR.
+        for each epoch. An iterator can be read for one epoch. A batch is (X, y), also as a list, or X alone, of any
+        number of rows; X may be an array, a data frame or CSR, with the same columns in all batches.
     n_samples : int, optional
-        Rows in all, if they are known.
+        Rows in all, if they are known; others are a FileError.
     prepare, memory_limit, on_bad_rows
         See `fastprop.data`.
 
