@@ -44,6 +44,19 @@ def numbers_of(array: Any) -> np.ndarray:
     return values
 
 
+def dtype_of(type_: Any) -> np.dtype[Any]:
+    """The dtype of `numbers_of` for a column of numbers without gaps."""
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(type_):
+        return dtype_of(type_.value_type)
+    if pa.types.is_null(type_):
+        return np.dtype(np.float32)
+    if pa.types.is_boolean(type_):
+        return np.dtype(np.uint8)
+    return np.dtype(np.float64 if pa.types.is_decimal(type_) else type_.to_pandas_dtype())
+
+
 def codes_of(array: Any, categories: Sequence[str]) -> np.ndarray:
     """The position of each text of a column among `categories`, -1 where it is none of them; shape (n,), int32."""
     import pyarrow as pa

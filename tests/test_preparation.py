@@ -394,10 +394,44 @@ def test_the_row_of_a_bad_target_is_that_of_the_file():
 
 
 def test_columns_as_they_are():
-    rows = batch(b=[1, 2], y=["u", "v"], a=pa.array([3, None], pa.float32()))
+    rows = batch(b=pa.array([1, 2], pa.int8()), y=["u", "v"], a=pa.array([3, None], pa.float32()))
     plain = PlainColumns(("a", "b"), ("y",), True)
     X, y = plain.transform(block(rows))
     assert (X.dtype, y.tolist()) == (np.float32, ["u", "v"])
     np.testing.assert_array_equal(X, [[3, 1], [NAN, 2]])
     several = PlainColumns(("a",), ("b", "a"), True).transform(block(rows))[1]
     np.testing.assert_array_equal(several, [[1, 3], [2, NAN]])
+
+
+@pytest.mark.parametrize(
+    ("type_", "dtype"),
+    [
+        (pa.bool_(), np.float32),
+        (pa.int16(), np.float32),
+        (pa.uint16(), np.float32),
+        (pa.float32(), np.float32),
+        (pa.null(), np.float32),
+        (pa.dictionary(pa.int32(), pa.int64()), np.float64),
+        (pa.int32(), np.float64),
+        (pa.uint32(), np.float64),
+        (pa.int64(), np.float64),
+        (pa.float64(), np.float64),
+        (pa.decimal128(21, 2), np.float64),
+    ],
+)
+def test_columns_as_they_are_keep_their_digits(type_, dtype):
+    """float32 where that holds every number of the type, whatever the block holds."""
+    plain = PlainColumns(("a",))
+    for values in ([None, None],) if pa.types.is_null(type_) else ([0, 1], [1, None], [None, None]):
+        column = pa.array(values, pa.int64()) if pa.types.is_dictionary(type_) else pa.array(values).cast(type_)
+        column = column.dictionary_encode() if pa.types.is_dictionary(type_) else column
+        assert plain.transform(block(batch(a=column)))[0].dtype == dtype
+    if type_ == pa.int64():
+        days = batch(a=pa.array(range(1_600_000_000, 1_600_000_010)))
+        assert np.ptp(plain.transform(block(days))[0]) == 9
+
+
+def test_matrices_keep_their_digits_too():
+    for dtype, expected in ((np.int16, np.float32), (np.int64, np.float64)):
+        rows = np.arange(4, dtype=dtype).reshape(2, 2)
+        assert PlainColumns(("1",)).transform(Block(rows, None, "X.npy", 0))[0].dtype == expected

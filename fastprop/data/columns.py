@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arrow import codes_of, distinct_of, kind_of, numbers_of
+from ..arrow import codes_of, distinct_of, dtype_of, kind_of, numbers_of
 from ..errors import FileError
 from .source import Block, bad_row
 
@@ -68,6 +68,14 @@ class BlockColumns:
         if kind == "text":
             return self._parsed(name, array)
         raise FileError(f"{self.block.file}: column {name!r} must hold numbers, got {array.type}; convert it")
+
+    def dtype(self, name: str) -> np.dtype[Any]:
+        """Of a column of numbers, the same whether or not some are missing."""
+        if self.is_matrix:
+            dtype: np.dtype[Any] = self.block.rows.dtype
+            return dtype
+        type_ = self.block.rows.schema.field(name).type
+        return dtype_of(type_) if kind_of(type_) == "number" else np.dtype(np.float64)
 
     def codes(self, name: str, categories: Sequence[str]) -> np.ndarray:
         """The position of each text among `categories` (n,), -1 where it is none of them."""
@@ -178,13 +186,12 @@ class PlainColumns:
         return len(self.feature_names)
 
     def transform(self, block: Block) -> tuple[np.ndarray, np.ndarray | None]:
-        """X (n, n_features) float32, or float64 if a column is; y (n,) or (n, k), labels if it is text."""
+        """X (n, n_features) float32, or float64 if that may not hold a column; y (n,) or (n, k), labels if text."""
         columns = BlockColumns(block)
         columns.require(self.feature_names)
         arrays = [columns.numbers(name) for name in self.feature_names]
-        wide = any(array.dtype == np.float64 for array in arrays)
-        X = stack(arrays, np.float64 if wide else np.float32)
-        return X, self.target(block)
+        is_narrow = all(np.can_cast(columns.dtype(name), np.float32) for name in self.feature_names)
+        return stack(arrays, np.float32 if is_narrow else np.float64), self.target(block)
 
     def target(self, block: Block) -> np.ndarray | None:
         """The y of `transform`."""
