@@ -15,8 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastprop.data import csv_format, csv_parse, salvage, text
+from fastprop.data import csv_format, csv_parse, from_csv, salvage, text
 from fastprop.data.csv_files import CsvSource
+from fastprop.data.usable import Labels
 from fastprop.errors import FileError
 
 pa = pytest.importorskip("pyarrow")
@@ -347,6 +348,47 @@ def test_line_breaks_within_quotes_count_as_lines(write):
     source = CsvSource(write('a,b\n"x\ny\n\nz",1\nw,2\nv,bad,3\n' + "u,1\n" * 20))
     with pytest.raises(FileError, match=r"row 2 \(line 7\), column 'b'"):
         read(source)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("nan,1,1", r"row 3 \(line 8\), column 'a': X must be finite, got nan"),
+        ("1,inf,1", r"row 3 \(line 8\), column 'b': X must be finite, got inf"),
+        ("1,2,", r"row 3 \(line 8\), column 'y': the target must be finite, got nan"),
+    ],
+)
+def test_numbers_that_cannot_be_used_have_their_place(write, row, message):
+    path = write(f'note,a,b,y\n"x\ny",1,2,0\n\nz,1,2,0\nz,1,2,1\n\nz,{row}\nz,1,2,1\n')
+    with pytest.raises(FileError, match=message):
+        from_csv(path, "y", ignore=["note"]).load()
+
+
+def test_missing_labels_have_their_place(write, monkeypatch):
+    monkeypatch.setattr(text, "BLOCK", 500)
+    monkeypatch.setattr(salvage, "SMALL", 100)
+    good = "".join(f"{i},{'uv'[i % 2]}\n" for i in range(300))
+    data = from_csv(write("a,y\n" + good + "oops,u\n" + good + "1,\n" + good), "y", on_bad_rows="skip")
+    labels = Labels(np.array(["u", "v"]))
+    bad = next(windows for windows in data.windows(10_000, labels=labels))
+    assert (bad.n_rows, bad.n_skipped) == (900, 2)
+    data.skips = False
+    monkeypatch.setattr(data, "source", Skipping(data.source))  # a row that was left out counts as a row
+    with pytest.raises(FileError, match=r"row 601 \(line 603\), column 'y': the target is missing"):
+        list(data.windows(10_000, labels=labels))
+
+
+class Skipping:
+    """A source that leaves out what cannot be read, whatever it is told."""
+
+    def __init__(self, source):
+        self._source = source
+
+    def __getattr__(self, name):
+        return getattr(self._source, name)
+
+    def read(self, piece, skip_bad=False):
+        return self._source.read(piece, skip_bad=True)
 
 
 def test_many_bad_rows_are_all_left_out(write, monkeypatch):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 from sklearn.datasets import dump_svmlight_file, load_svmlight_file
 
-from fastprop.data import salvage, text
+from fastprop.data import from_libsvm, salvage, text
 from fastprop.data.libsvm import LibsvmSource
 from fastprop.data.libsvm_parse import LARGEST, Rules, parse_lines, read_lines
 from fastprop.data.salvage import Place
@@ -198,6 +198,13 @@ def test_a_bad_line_has_its_place(write, monkeypatch, line, message, n_before):
     assert rows == [*range(n_before), *range(n_before + 1, n_before + 21)]
     assert y.tolist() == [1] * n_before + [3] * 20
     assert X.nnz == n_before + 20
+
+
+@pytest.mark.parametrize("zero_based", [False, True])
+def test_numbers_that_cannot_be_used_have_their_place(write, zero_based):
+    content = "# ours\n1 1:2 2:3\n\n-1 2:1 # a remark\n1 1:1 2:nan\n1 2:1\n"
+    with pytest.raises(FileError, match=r"data\.svm, row 2 \(line 5\), column 2: X must be finite, got nan"):
+        from_libsvm(write(content), n_features=3, zero_based=zero_based).load()
 
 
 def test_bad_rows_do_not_count_as_features(write):

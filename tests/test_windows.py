@@ -266,15 +266,19 @@ def test_a_target_that_is_missing_or_unknown(files):
     y = np.arange(3_000) % 3
     bad = y.astype(float)
     bad[99] = np.nan
-    with pytest.raises(fp.FileError, match="row 99: the target must be finite, got nan"):
+    with pytest.raises(fp.FileError, match=r"y\.npy, row 99: the target must be finite, got nan"):
         taken(Windows(files(numbered(3_000), bad), 512))
-    with pytest.raises(fp.FileError, match="row 99: the target is missing"):
+    with pytest.raises(fp.FileError, match=r"y\.npy, row 99: the target is missing"):
         taken(Windows(files(numbered(3_000), bad), 512, labels=Labels(np.arange(3))))
     y[1_777] = 7
-    with pytest.raises(fp.FileError, match="row 1777: the label 7 was never seen before; known are 0, 1, 2"):
+    with pytest.raises(fp.FileError, match=r"y\.npy, row 1777: the label 7 was never seen before; known are 0, 1, 2"):
         taken(Windows(files(numbered(3_000), y), 512, labels=Labels(np.arange(3))))
     dataset = files(numbered(3_000), y, on_bad_rows="skip")
     assert sum(len(rows) for rows, *_ in taken(Windows(dataset, 512, labels=Labels(np.arange(3))))) == 2_999
+    several = np.ones((3_000, 3))
+    several[99, 2] = np.inf
+    with pytest.raises(fp.FileError, match=r"y\.npy, row 99, column 2: the target must be finite, got inf"):
+        taken(Windows(files(numbered(3_000), several), 512))
 
 
 @pytest.mark.parametrize(

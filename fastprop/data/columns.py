@@ -14,7 +14,7 @@ import numpy as np
 
 from ..arrow import codes_of, distinct_of, dtype_of, kind_of, numbers_of
 from ..errors import FileError
-from .source import Block, bad_row
+from .source import Block
 
 SLICE_BYTES = 1 << 20  # of the matrix
 LEAST_ROWS, MOST_ROWS = 1024, 8192  # of a slice: fewer are all overhead of NumPy's calls, more gain nothing
@@ -96,7 +96,7 @@ class BlockColumns:
 
     def bad(self, i: int, what: str, name: str) -> FileError:
         """The error for row `i` of the block."""
-        return bad_row(*self.block.place(None, i), what, name)
+        return self.block.bad(i, what, name)
 
     def _text(self, name: str) -> Any:
         rows = self.block.rows

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from .csv_format import MISSING, Format, cut_rows, quote_places, quotes_are_plain
-from .csv_rows import read_rows
+from .csv_rows import line_of, read_rows
 from .salvage import Place, parse
 from .source import Block
 
@@ -62,7 +62,7 @@ class Parser:
         import pyarrow as pa
 
         try:
-            return Block(self._batch(text), None, place.path, place.row)
+            return Block(self._batch(text), None, place.path, place.row, line_of=self._line_of(text, place))
         except pa.ArrowException:
             return None
 
@@ -95,7 +95,10 @@ class Parser:
         batch = pa.RecordBatch.from_arrays(arrays, schema=self._schema)
         n_bad = rows.n_rows - len(rows.numbers)
         numbers = np.array(rows.numbers, np.int64) + place.row if n_bad else None
-        return Block(batch, None, place.path, place.row, numbers, n_bad)
+        return Block(batch, None, place.path, place.row, numbers, n_bad, self._line_of(text, place))
+
+    def _line_of(self, text: bytes, place: Place) -> Callable[[int], int | None]:
+        return partial(line_of, text=text, place=place, delimiter=self._format.delimiter)
 
 
 def trimmed(array: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -63,6 +64,14 @@ def read_rows(
                 rows.columns[name].append(value)
         rows.n_rows += 1
     return rows
+
+
+def line_of(row: int, text: bytes, place: Place, delimiter: str) -> int | None:
+    """In which line of its file a row of it begins that is in this text."""
+    try:
+        return next(line for _, line in itertools.islice(_split(text, place, delimiter), row - place.row, None))
+    except (FileError, StopIteration):  # a value of more than 131,072 letters before it, which pyarrow takes
+        return None
 
 
 class BadCell(Exception):

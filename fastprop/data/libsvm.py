@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from functools import partial
 
-from .libsvm_parse import LARGEST, Lines, Rules, parse_lines, read_lines
+from .libsvm_parse import LARGEST, Lines, Rules, line_of, parse_lines, read_lines
 from .paths import Paths, file_size, find_files, title
 from .salvage import Place, parse
 from .source import Block, Source
@@ -83,15 +83,16 @@ class LibsvmSource(Source):
 
     def _at_once(self, text: bytes, place: Place) -> Block | None:
         lines = parse_lines(text, Rules(self._first, self.n_features))
-        return None if lines is None else self._block(lines, place)
+        return None if lines is None else self._block(lines, text, place)
 
     def _by_lines(self, text: bytes, place: Place, skip_bad: bool) -> Block:
-        return self._block(read_lines(text, place, Rules(self._first, self.n_features), skip_bad), place)
+        return self._block(read_lines(text, place, Rules(self._first, self.n_features), skip_bad), text, place)
 
-    def _block(self, lines: Lines, place: Place) -> Block:
+    def _block(self, lines: Lines, text: bytes, place: Place) -> Block:
         from scipy.sparse import csr_matrix
 
         rows = csr_matrix((lines.values, lines.indices, lines.indptr), shape=(len(lines.y), self.n_features))
         rows.has_canonical_format = True
         numbers = None if lines.numbers is None else lines.numbers + place.row
-        return Block(rows, lines.y, place.path, place.row, numbers, lines.n_bad)
+        where = partial(line_of, text=text, place=place)
+        return Block(rows, lines.y, place.path, place.row, numbers, lines.n_bad, where, self._first)

@@ -6,7 +6,9 @@ checked on whole arrays. Only a block that breaks one is read line by line, to s
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -134,10 +136,7 @@ def read_lines(text: bytes, place: Place, rules: Rules, skip_bad: bool) -> Lines
     indptr = [0]
     numbers: list[int] = []
     n_rows = 0
-    for index, line in enumerate(text.split(b"\n")):
-        words = line.partition(b"#")[0].decode("latin-1").split()
-        if not words:
-            continue
+    for index, words in _rows_of(text):
         try:
             label, pairs = _row(words, rules)
         except BadEntry as bad:
@@ -158,6 +157,20 @@ def read_lines(text: bytes, place: Place, rules: Rules, skip_bad: bool) -> Lines
         np.array(numbers, np.int64) if len(numbers) < n_rows else None,
         n_rows - len(numbers),
     )
+
+
+def line_of(row: int, text: bytes, place: Place) -> int:
+    """In which line of its file a row of it is that is in this text."""
+    index, _ = next(itertools.islice(_rows_of(text), row - place.row, None))
+    return place.line + index
+
+
+def _rows_of(text: bytes) -> Iterator[tuple[int, list[str]]]:
+    """The lines that are rows: which line of the text, and its words."""
+    for index, line in enumerate(text.split(b"\n")):
+        words = line.partition(b"#")[0].decode("latin-1").split()
+        if words:
+            yield index, words
 
 
 class BadEntry(Exception):

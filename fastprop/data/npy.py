@@ -154,4 +154,7 @@ class NpySource(Source):
             X = self.X.read(first, n, None if memory is None else memory(n, self.X.dtype))
         else:
             X = np.empty((n, 0), self.X.dtype)
-        yield Block(X, None if self.y is None else self.y.read(first, n), self.name, first)
+        if self.y is None:
+            yield Block(X, None, self.name, first)
+        else:
+            yield Block(X, self.y.read(first, n), self.name, first, y_file=self.y.path)

@@ -30,6 +30,12 @@ class Block:
         Which rows of the file they are, where rows between them were left out.
     n_bad : int
         How many were left out because they could not be read.
+    line_of : callable, optional
+        In which line (from 1) of a file of text a row of it (from 0) begins; None if that cannot be told.
+    first_column : int
+        The number of the first column in the file, for messages: 1 in most of LIBSVM's format.
+    y_file : str, optional
+        Where y comes from, if not from `file`.
     """
 
     rows: Any
@@ -38,6 +44,9 @@ class Block:
     first: int
     numbers: np.ndarray | None = None
     n_bad: int = 0
+    line_of: Callable[[int], int | None] | None = None
+    first_column: int = 0
+    y_file: str | None = None
 
     def __len__(self) -> int:
         return int(self.rows.num_rows if hasattr(self.rows, "num_rows") else self.rows.shape[0])
@@ -46,16 +55,20 @@ class Block:
         """The block with these of its rows."""
         rows = self.rows.take(kept) if hasattr(self.rows, "schema") else self.rows[kept]
         y = None if self.y is None else self.y[kept]
-        return Block(rows, y, self.file, self.first, self.row_numbers(kept), self.n_bad)
+        return replace(self, rows=rows, y=y, numbers=self.row_numbers(kept))
 
     def row_numbers(self, rows: np.ndarray | None = None) -> np.ndarray:
         """Which rows of the file these rows of the block are; by default all."""
         numbers = np.arange(self.first, self.first + len(self)) if self.numbers is None else self.numbers
         return numbers if rows is None else numbers[rows]
 
-    def place(self, rows: np.ndarray | None, i: int) -> tuple[str, int]:
-        """The file, and the row of it that row `i` of these rows of the block is."""
-        return self.file, int(self.row_numbers(rows)[i])
+    def bad(
+        self, i: int, what: str, column: object = None, rows: np.ndarray | None = None, of_y: bool = False
+    ) -> FileError:
+        """The error for row `i` of the block, or of these rows of it; `of_y` says that its target is what is wrong."""
+        row = int(self.row_numbers(rows)[i])
+        line = None if self.line_of is None else self.line_of(row)
+        return bad_row((of_y and self.y_file) or self.file, row, what, column, line)
 
 
 Memory: TypeAlias = Callable[[int, np.dtype[Any]], "np.ndarray | None"]  #: room for n rows of a dtype, if there is

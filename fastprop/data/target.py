@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import FileError
 from .columns import BlockColumns, labels_of
-from .source import Block, bad_row
+from .source import Block
 from .statistics import Distinct, Moments
 
 MAX_CLASSES = 20  # whole numbers with at most so many different values are labels unless the user says otherwise
@@ -204,7 +204,7 @@ class TargetLearner:
         i, j = (int(at) for at in np.argwhere(bad)[0])
         name = self.names[j] if self.names else "y"
         what = f"got {values[i, j]:g}, expected a number > 0, whose logarithm can be learnt"
-        raise bad_row(*block.place(None, i), what, name)
+        raise block.bad(i, what, name, of_y=not self.names)
 
 
 def text_is_gaps(block: Block, name: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..labels import is_range, positions, some
-from .source import Block, bad_row
+from .source import Block
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +35,7 @@ def usable(
     kept: np.ndarray | None,
     skip: bool,
     names: Sequence[str] | None = None,
+    targets: Sequence[str] = (),
 ) -> tuple[Any, np.ndarray | None, np.ndarray | None]:
     """Rows that can be used.
 
@@ -48,6 +49,8 @@ def usable(
         Whether to leave bad rows out instead of raising.
     names : sequence of str, optional
         Of the columns of X.
+    targets : sequence of str
+        Those of y, where they have names.
 
     Returns
     -------
@@ -68,11 +71,12 @@ def usable(
     is_bad = np.logical_or.reduce(bad)
     if not skip:
         i = int(is_bad.argmax())
-        what, column = _complaint(X, y, labels, i, None if is_known is None else bool(is_known[i]))
-        if names is not None and column is not None:
-            column = names[column]
-        file, row = block.place(kept, i)
-        raise bad_row(file, row, what, column)
+        wrong = _wrong_y(y, labels, i, None if is_known is None else bool(is_known[i]))
+        if wrong is not None:
+            what, column = wrong
+            raise block.bad(i, what, targets[column or 0] if targets else column, kept, of_y=True)
+        what, j = _wrong_x(X, i)
+        raise block.bad(i, what, block.first_column + j if names is None else names[j], kept)
     good = np.flatnonzero(~is_bad)
     return X[good], None if codes is None else codes[good], good
 
@@ -116,20 +120,28 @@ def _finite_rows_of_csr(X: Any) -> np.ndarray | None:
     return is_good
 
 
-def _complaint(X: Any, y: Any, labels: Labels | None, i: int, is_known: bool | None) -> tuple[str, Any]:
-    """What is wrong with row i, and in which column of X."""
-    if is_known is False:
-        assert labels is not None
+def _wrong_y(y: Any, labels: Labels | None, i: int, is_known: bool | None) -> tuple[str, int | None] | None:
+    """What is wrong with the target of row i, and in which of several columns; None if nothing is."""
+    if y is None:
+        return None
+    if labels is not None:
+        if is_known:
+            return None
         y = one_column(y)
         label = y[i].item() if isinstance(y[i], np.generic) else y[i]
         if label is None or label != label:
             return "the target is missing", None
         return f"the label {label!r} was never seen before; known are {some(labels.classes)}", None
-    if y is not None and labels is None:
-        target = np.ravel(y[i])
-        finite = finite_rows(target)
-        if finite is not None and not finite.all():
-            return f"the target must be finite, got {target[np.argmin(finite)]}", None
+    target = np.ravel(y[i])
+    finite = finite_rows(target)
+    if finite is None or finite.all():
+        return None
+    j = int(np.argmin(finite))
+    return f"the target must be finite, got {target[j]}", j if len(target) > 1 else None
+
+
+def _wrong_x(X: Any, i: int) -> tuple[str, int]:
+    """What is wrong with row i of X, and in which column."""
     row = (X[[i]].toarray() if hasattr(X, "indptr") else X[i : i + 1]).ravel()
     column = int(np.argmin(np.isfinite(row)))
     return f"X must be finite, got {row[column]}; fill or drop it", column

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .order import rounds, side_by_side
-from .source import AsTheyAre, bad_row
+from .source import AsTheyAre
 from .usable import usable
 
 if TYPE_CHECKING:
@@ -280,7 +280,9 @@ class Windows:
         kept = self.data.members(piece, offset, len(block))
         if kept is not None:
             X, y = X[kept], None if y is None else y[kept]
-        X, y, good = usable(X, y, self.labels, block, kept, self.data.skips, self.data.features.feature_names)
+        features = self.data.features
+        names, targets = features.feature_names, getattr(features, "targets", ())
+        X, y, good = usable(X, y, self.labels, block, kept, self.data.skips, names, targets)
         n_bad = self._unreadable(block)
         if good is not None:
             n_bad += (len(block) if kept is None else len(kept)) - len(good)
@@ -337,7 +339,7 @@ class _Filling:
         rows, there = part.X[k : k + n], self.memory[self.n : self.n + n]
         if not np.can_cast(rows.dtype, there.dtype, "safe"):
             types = f"X is {rows.dtype}, in the first rows {there.dtype}, which cannot hold it"
-            raise bad_row(*part.block.place(part.kept, k), f"{types}: give all rows one dtype")
+            raise part.block.bad(k, f"{types}: give all rows one dtype", rows=part.kept)
         if rows.__array_interface__["data"] != there.__array_interface__["data"]:  # not read there
             there[:] = rows
         return n
