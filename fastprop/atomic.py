@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
 import os
 import pathlib
+import platform
+import re
 import secrets
 import stat
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-ABANDONED_SECONDS = 3600.0  # of a temporary file where processes cannot be asked for
+HOST = hashlib.blake2b(platform.node().encode(), digest_size=4).hexdigest()  # a folder may be of several machines
+ABANDONED_SECONDS = 86400.0  # of a temporary file whose writer cannot be asked for
+NAME_CHARACTERS = 48  # of a target in the name of its temporary file: 4 bytes each, and 255 are allowed
 
 _writing = threading.Lock()  # of one process: what is left over under its own number then belongs to nobody
 
@@ -27,7 +33,11 @@ if hasattr(os, "register_at_fork"):
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike[str], previous: str | None = None) -> Iterator[pathlib.Path]:
+def replacing(
+    path: str | os.PathLike[str],
+    previous: str | None = None,
+    is_whole: Callable[[pathlib.Path], bool] = pathlib.Path.exists,
+) -> Iterator[pathlib.Path]:
     """A temporary file to be written, which then takes the place of `path`, on disk before it does.
 
     What writers that were killed left behind is removed.
@@ -39,16 +49,17 @@ def replacing(path: str | os.PathLike[str], previous: str | None = None) -> Iter
     previous : str, optional
         What the file that was there is called from now on, in the same folder. At every moment one of the two names
         leads to a whole file; where the file system has links, `path` itself does.
+    is_whole : callable, optional
+        Whether the file that was there is worth to be kept as `previous`.
 
     Raises
     ------
     OSError
-        Naming the path: if it is a folder, the folder is not there or not writable, or the disk is full.
+        Naming the path: if it is a folder or a device, the folder is not there or not writable, or the disk is full.
     """
     target = pathlib.Path(os.path.realpath(path))
     with _writing, _naming(path):
-        if target.is_dir():
-            raise IsADirectoryError(f"{os.fspath(path)} is a directory")
+        _check_kind(target, path)
         _remove_abandoned(target)
         temporary = _temporary(target)
         try:
@@ -57,7 +68,7 @@ def replacing(path: str | os.PathLike[str], previous: str | None = None) -> Iter
             yield temporary
             temporary.chmod(stat.S_IMODE(mode))  # safetensors makes files that only the owner can read
             _flush(temporary, os.O_RDWR)
-            if previous is not None and target.exists():
+            if previous is not None and target.exists() and is_whole(target):
                 _keep(target, target.with_name(previous))
             os.replace(temporary, target)
             _flush_folder(target.parent)
@@ -69,15 +80,27 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     """Raise now the OSError that writing `path` would raise, as far as can be known."""
     target = pathlib.Path(os.path.realpath(path))
     with _naming(path):
-        if target.is_dir():
-            raise IsADirectoryError(f"{os.fspath(path)} is a directory")
+        _check_kind(target, path)
         temporary = _temporary(target)
         temporary.touch(exist_ok=False)
         temporary.unlink()
 
 
+def _check_kind(target: pathlib.Path, path: str | os.PathLike[str]) -> None:
+    """Refuse to replace what is no regular file: a folder, a device, a pipe."""
+    if target.is_dir():
+        raise IsADirectoryError(f"{os.fspath(path)} is a directory")
+    if target.exists() and not target.is_file():
+        raise OSError(errno.EINVAL, "it is not a regular file", os.fspath(path))
+
+
 def _temporary(target: pathlib.Path) -> pathlib.Path:
-    return target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    return target.with_name(f"{_prefix(target)}{os.getpid()}-{secrets.token_hex(4)}-{HOST}.tmp")
+
+
+def _prefix(target: pathlib.Path) -> str:
+    """What the names of its temporary files begin with."""
+    return f".{target.name[:NAME_CHARACTERS]}."
 
 
 @contextlib.contextmanager
@@ -107,28 +130,27 @@ def _keep(target: pathlib.Path, previous: pathlib.Path) -> None:
 
 def _remove_abandoned(target: pathlib.Path) -> None:
     """Remove temporary files of writers that are no more."""
-    prefix = f".{target.name}."
+    pattern = re.compile(re.escape(_prefix(target)) + r"(\d+)-[0-9a-f]{8}-([0-9a-f]{8})\.tmp")
     for name in os.listdir(target.parent):
-        if name.startswith(prefix) and name.endswith(".tmp"):
-            file, number = target.with_name(name), name.removeprefix(prefix).partition("-")[0]
+        if match := pattern.fullmatch(name):
+            file = target.with_name(name)
             with contextlib.suppress(OSError):
-                if number.isdecimal() and not _is_alive(int(number), file):
+                if not _is_alive(int(match[1]), match[2], file):
                     file.unlink()
 
 
-def _is_alive(number: int, file: pathlib.Path) -> bool:
-    """Whether the process of this number still writes the file."""
-    if os.name != "posix":
-        return time.time() - file.stat().st_mtime < ABANDONED_SECONDS
-    if number == os.getpid():
-        return False
-    try:
-        os.kill(number, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        pass
-    return True
+def _is_alive(number: int, host: str, file: pathlib.Path) -> bool:
+    """Whether the process of this number may still write the file."""
+    if os.name == "posix" and host == HOST:
+        if number == os.getpid():
+            return False
+        try:
+            os.kill(number, 0)
+        except ProcessLookupError:
+            return False
+        except (PermissionError, OverflowError):
+            pass
+    return time.time() - file.stat().st_mtime < ABANDONED_SECONDS
 
 
 def _flush(path: pathlib.Path, mode: int) -> None:
@@ -142,5 +164,10 @@ def _flush(path: pathlib.Path, mode: int) -> None:
 
 def _flush_folder(folder: pathlib.Path) -> None:
     """Have the names in a folder on disk, where that can be asked for."""
-    if os.name == "posix":
+    if os.name != "posix":
+        return
+    try:
         _flush(folder, os.O_RDONLY)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # of some network file systems
+            raise

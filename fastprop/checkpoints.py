@@ -29,6 +29,23 @@ def previous_name(path: str | os.PathLike[str]) -> str:
     return os.path.basename(os.path.realpath(path)) + ".previous"
 
 
+def check_replaceable(path: str | os.PathLike[str]) -> None:
+    """Refuse to write a checkpoint over what is none, such as data.
+
+    One whose beginning is damaged may be replaced if the one before it shows what it was.
+
+    Raises
+    ------
+    FileError
+        Naming the path.
+    """
+    newest = os.path.realpath(path)
+    if not os.path.isfile(newest) or not os.path.getsize(newest) or _begins_as_ours(newest):
+        return
+    if not _begins_as_ours(_previous(path)):
+        raise FileError(f"cannot write a checkpoint to {os.fspath(path)}: there is a file that is none")
+
+
 def write(path: str | os.PathLike[str], description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
     """Write a checkpoint in one stroke; the former becomes "<name>.previous".
 
@@ -44,9 +61,12 @@ def write(path: str | os.PathLike[str], description: Mapping[str, Any], arrays: 
     ------
     OSError
         Naming the path.
+    FileError
+        See `check_replaceable`.
     """
+    check_replaceable(path)
     header = _header(description, arrays)
-    with replacing(path, previous_name(path)) as temporary, open(temporary, "r+b") as file:
+    with replacing(path, previous_name(path), _is_whole) as temporary, open(temporary, "r+b") as file:
         digest = hashlib.blake2b(digest_size=DIGITS // 2)
         parts: list[Any] = [len(header).to_bytes(8, "little"), header, *map(_plain, arrays.values())]
         for part in parts:
@@ -72,6 +92,11 @@ def _plain(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
 
 
+def _previous(path: str | os.PathLike[str]) -> str:
+    """Where the checkpoint before the one at `path` is."""
+    return os.path.join(os.path.dirname(os.path.realpath(path)), previous_name(path))
+
+
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The checkpoint at `path`; if that is damaged or missing, with a RuntimeWarning the one before it.
 
@@ -88,7 +113,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.nda
         If there is neither.
     """
     newest = os.path.realpath(path)
-    previous = os.path.join(os.path.dirname(newest), previous_name(path))
+    previous = _previous(path)
     try:
         return _read(newest)
     except (FileError, OSError) as error:
@@ -119,3 +144,20 @@ def _verify(path: str) -> None:
             digest.update(block)
     if digest.hexdigest().encode() != head[-DIGITS:]:
         raise FileError(f"cannot read {path}: its checksum does not fit, so it is damaged or truncated")
+
+
+def _is_whole(path: str | os.PathLike[str]) -> bool:
+    """Whether the file is a checkpoint without damage."""
+    try:
+        _verify(os.fspath(path))
+    except (FileError, OSError):
+        return False
+    return True
+
+
+def _begins_as_ours(path: str) -> bool:
+    """Whether the file is there, and a checkpoint to judge by its first bytes."""
+    if not os.path.isfile(path):
+        return False
+    with open(path, "rb") as file:
+        return file.read(8 + len(START))[8:] == START

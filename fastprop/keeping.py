@@ -15,6 +15,7 @@ import numpy as np
 from . import checkpoints, models
 from .arguments import check_number
 from .atomic import check_writable
+from .errors import FileError
 from .runs import Run, Snapshot, Weights, run_from_description
 from .workspace import Parameters
 
@@ -224,7 +225,7 @@ class Keeper:
         elif self.error is None and self.net._parameters.count != self.count:
             try:
                 checkpoint(self.net, self.path)
-            except OSError as error:
+            except (OSError, FileError) as error:
                 warnings.warn(f"no checkpoint of how the fit ended: {error}", RuntimeWarning, stacklevel=2)
 
 
@@ -242,10 +243,11 @@ def _keeping(net: Network, path: str | os.PathLike[str], every: float) -> Iterat
 
     Raises
     ------
-    OSError
-        If the file cannot be written; before training where that can be known.
+    OSError, FileError
+        If the file cannot be written, or is no checkpoint; before training where that can be known.
     """
     check_writable(path)
+    checkpoints.check_replaceable(path)
     keeper = Keeper(net, path, every)
     try:
         yield keeper

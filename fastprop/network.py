@@ -246,6 +246,8 @@ class Network:
             With the weights of the last completed update.
         OSError
             If the checkpoint cannot be written, naming it; likewise.
+        FileError
+            A ValueError: if there is a file at `checkpoint` that is no checkpoint.
         """
         settings = Settings(
             epochs=check_positive_int("epochs", epochs),
@@ -574,6 +576,8 @@ class Network:
         ------
         OSError
             If it cannot be written, naming the path.
+        FileError
+            If there is a file that is no checkpoint.
         """
         checkpoint(self, path)
 

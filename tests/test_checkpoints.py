@@ -118,6 +118,109 @@ def test_the_one_before_is_taken_with_a_warning(damage, tmp_path):
         checkpoints.read(path)
 
 
+def test_a_damaged_one_does_not_push_out_the_one_before_it(tmp_path, monkeypatch):
+    """Should the new one not come to be, there is still one that can be read."""
+    path = tmp_path / "run.ckpt"
+    for k in range(2):
+        checkpoints.write(path, {"k": k}, ARRAYS)
+    whole = bytearray(path.read_bytes())
+    whole[-1] ^= 1
+    path.write_bytes(whole)
+    replace = os.replace
+
+    def fails(source, target):
+        if os.fspath(target) == os.fspath(path):
+            raise OSError(errno.ENOSPC, "full")
+        replace(source, target)
+
+    with monkeypatch.context() as context:
+        context.setattr(os, "replace", fails)
+        with pytest.raises(OSError, match=r"run\.ckpt"):
+            checkpoints.write(path, {"k": 2}, ARRAYS)
+    with pytest.warns(RuntimeWarning, match="previous, is taken"):
+        assert checkpoints.read(path)[0]["k"] == 0
+    checkpoints.write(path, {"k": 2}, ARRAYS)
+    assert [checkpoints.read(p)[0]["k"] for p in (path, tmp_path / "run.ckpt.previous")] == [2, 0]
+
+
+def test_everything_is_on_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    """The file before it takes the name, the folder after that."""
+    done, fsync, replace = [], os.fsync, os.replace
+
+    def flushed(descriptor):
+        done.append(("fsync", os.fstat(descriptor).st_ino))
+        fsync(descriptor)
+
+    def replaced(source, target):
+        done.append(("replace", os.stat(source).st_ino, os.path.basename(target)))
+        replace(source, target)
+
+    path = tmp_path / "run.ckpt"
+    checkpoints.write(path, {}, ARRAYS)
+    former = path.stat().st_ino
+    monkeypatch.setattr(os, "fsync", flushed)
+    monkeypatch.setattr(os, "replace", replaced)
+    checkpoints.write(path, {}, ARRAYS)
+    new, folder = path.stat().st_ino, tmp_path.stat().st_ino
+    assert done == [
+        ("fsync", new), ("replace", former, "run.ckpt.previous"), ("replace", new, "run.ckpt"), ("fsync", folder),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("error", [errno.EINVAL, errno.ENOTSUP])
+def test_folders_that_cannot_be_flushed(error, tmp_path, monkeypatch):
+    fsync = os.fsync
+
+    def flushed(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(error, "not for folders")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", flushed)
+    checkpoints.write(tmp_path / "run.ckpt", {"k": 0}, ARRAYS)
+    assert checkpoints.read(tmp_path / "run.ckpt")[0]["k"] == 0
+
+
+# ---- what is no checkpoint ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("content", ["a,b\n1,2\n", "model"])
+def test_other_files_are_not_overwritten(content, tmp_path):
+    path, net = tmp_path / "d.csv", network().build(5)
+    path.write_text(content)
+    if content == "model":
+        net.save(path)
+    before = path.read_bytes()
+    with pytest.raises(fp.FileError, match=r"d\.csv"):
+        net.checkpoint(path)
+    with pytest.raises(fp.FileError, match=r"d\.csv"):
+        fit(net, {}, checkpoint=path)
+    assert net._parameters.count == 0
+    assert path.read_bytes() == before
+    assert names(tmp_path) == ["d.csv"]
+
+
+@pytest.mark.parametrize("content", [b"", b"damaged from its first byte on"])
+def test_what_was_a_checkpoint_may_be_overwritten(content, tmp_path):
+    path, net = tmp_path / "run.ckpt", network().build(5)
+    for _ in range(2):
+        net.checkpoint(path)
+    path.write_bytes(content)
+    net.checkpoint(path)
+    assert fp.resume(path).predict(X).shape == (300,)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names")
+def test_pipes_and_devices_stay_what_they_are(tmp_path):
+    path, net = tmp_path / "pipe", network().build(5)
+    os.mkfifo(path)
+    for write in (net.checkpoint, net.save, lambda path: fit(net, {}, checkpoint=path)):
+        with pytest.raises(OSError, match=r"not a regular file.*pipe"):
+            write(path)
+    assert stat.S_ISFIFO(path.stat().st_mode)
+    assert names(tmp_path) == ["pipe"]
+
+
 def test_neither(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"run\.ckpt"):
         fp.resume(tmp_path / "run.ckpt")
@@ -194,13 +297,26 @@ class Interrupt:
 def test_left_overs_of_dead_writers_are_removed(tmp_path):
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    (tmp_path / f".run.ckpt.{dead.pid}-00000000.tmp").write_text("x")
-    (tmp_path / f".run.ckpt.{os.getpid()}-00000000.tmp").write_text("x")
-    kept = [f".run.ckpt.{os.getppid()}-00000000.tmp", f".other.{dead.pid}-00000000.tmp", ".run.ckpt.mine.tmp"]
+    here, elsewhere = f"00000000-{atomic.HOST}.tmp", "00000000-01234567.tmp"
+    (tmp_path / f".run.ckpt.{dead.pid}-{here}").write_text("x")
+    (tmp_path / f".run.ckpt.{os.getpid()}-{here}").write_text("x")
+    old = tmp_path / f".run.ckpt.7-{elsewhere}"
+    old.write_text("x")
+    os.utime(old, (time.time() - 1.1 * atomic.ABANDONED_SECONDS,) * 2)
+    kept = [f".run.ckpt.{os.getppid()}-{here}", f".run.ckpt.{dead.pid}-{elsewhere}", f".other.{dead.pid}-{here}"]
+    kept.append(".run.ckpt.mine.tmp")
     for name in kept:
         (tmp_path / name).write_text("x")
     checkpoints.write(tmp_path / "run.ckpt", {}, ARRAYS)
     assert names(tmp_path) == sorted([*kept, "run.ckpt"])
+
+
+@pytest.mark.parametrize("name", ["q" * 240, "\u6f22" * 80], ids=["ascii", "3 bytes each"])
+def test_names_as_long_as_may_be(name, tmp_path):
+    """255 bytes are allowed, of which ".previous" takes 9."""
+    for k in range(2):
+        checkpoints.write(tmp_path / name, {"k": k}, ARRAYS)
+    assert names(tmp_path) == [name, f"{name}.previous"]
 
 
 def test_a_symbolic_link_and_the_mode_stay(tmp_path):
