@@ -8,12 +8,13 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import checkpoints, models
-from .arguments import check_number
 from .atomic import check_writable
 from .errors import FileError
 from .runs import Run, Snapshot, Weights, run_from_description
@@ -27,9 +28,25 @@ if TYPE_CHECKING:
 BEST = "best"
 
 
+def check_path(name: str, path: Any) -> Path:
+    """The absolute path: a callback may change the folder that others begin in.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no path, or empty.
+    """
+    if not isinstance(path, (str, os.PathLike)) or not isinstance(os.fspath(path), str):
+        raise TypeError(f"{name} must be a path as str or pathlib.Path, got {path!r}")
+    if not os.fspath(path):
+        raise ValueError(f"{name} must be a path, got {path!r}")
+    return Path(os.path.abspath(path))
+
+
 def checkpoint(net: Network, path: str | os.PathLike[str]) -> None:
     """Write the network, and the run it is in or was in last, to `path`."""
     net._built()
+    path = check_path("path", path)
     run = None if net._run is None else net._run.now()
     moment = Moment(net, run)
     checkpoints.write(path, moment.description, moment.arrays(net._built()))
@@ -69,7 +86,7 @@ class Moment:
             "optimizer": net.optimizer.describe(),
             "count": self.parameters.count,
             "rule": source.rule.component_name,
-            "epochs_done": net.epochs_done,
+            "epochs_done": net.epochs_done if run is None else run.first_epoch + run.standing.n_epochs,
             "has_seen_data": net._has_seen_data,
             "history": getattr(net, "history_", None) if run is None else run.history,
             "shows_best": run is not None and run.state is not None and self.best is not None,
@@ -88,10 +105,22 @@ class Moment:
         for row in range(2, len(parameters.rows)):
             arrays |= _prefixed(f"slots.{row - 2}", models.named_arrays(plan, parameters, row))
         if self.best is not None:
-            best = Parameters(plan, parameters.rule)
-            best.rows[0], best.statistics[:] = self.best
-            arrays |= _prefixed(BEST, models.named_arrays(plan, best))
+            arrays |= _prefixed(BEST, _named(plan, parameters.rule, self.best))
         return arrays
+
+
+def _named(plan: Plan, rule: Any, weights: Weights) -> dict[str, np.ndarray]:
+    """Weights and running statistics, unpadded, by name."""
+    parameters = Parameters(plan, rule)
+    parameters.rows[0], parameters.statistics[:] = weights
+    return models.named_arrays(plan, parameters)
+
+
+def _unnamed(plan: Plan, rule: Any, arrays: Mapping[str, np.ndarray]) -> Weights:
+    """The reverse of `_named`."""
+    parameters = Parameters(plan, rule)
+    models.set_named_arrays(plan, parameters, arrays)
+    return parameters.rows[0].copy(), parameters.statistics.copy()
 
 
 def _prefixed(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -136,9 +165,7 @@ def restore(
     weights: Weights | None = None
     state: Snapshot | None = None
     if best is not None:
-        kept = Parameters(plan, parameters.rule)
-        models.set_named_arrays(plan, kept, best)
-        weights = kept.rows[0].copy(), kept.statistics.copy()
+        weights = _unnamed(plan, parameters.rule, best)
     if description["shows_best"]:
         if weights is None:
             raise ValueError("its best weights are missing")
@@ -146,6 +173,33 @@ def restore(
         parameters.rows[0], parameters.statistics[:] = weights
     net._run = run_from_description(description["run"], weights, state, custom)
     net._penalties = net._run.penalties
+
+
+def portable(net: Network) -> Any:
+    """The pending run of a network, for pickle: without the pads of this machine's registers; None if there is none."""
+    run = net._run
+    if run is None or not run.is_pending:
+        return None
+    run, plan, rule = run.now(), net._built(), net._parameters.rule
+    best, last = run.standing.best, None if run.state is None else (run.state[0][0], run.state[1])
+    named = [None if weights is None else _named(plan, rule, weights) for weights in (best, last)]
+    return replace(run, standing=replace(run.standing, best=None), state=None), *named
+
+
+def from_portable(net: Network, pending: Any) -> Run | None:
+    """The reverse of `portable`, for a network that has its arrays."""
+    if pending is None:
+        return None
+    run, *named = pending
+    plan, parameters = net._built(), net._parameters
+    best, last = (None if arrays is None else _unnamed(plan, parameters.rule, arrays) for arrays in named)
+    state = None
+    if last is not None:  # the network shows the best weights; the rest of its state is that of the last
+        rows, _, count = parameters.snapshot()
+        rows[0] = last[0]
+        state = rows, last[1], count
+    pending_run: Run = replace(run, standing=replace(run.standing, best=best), state=state)
+    return pending_run
 
 
 def _count(value: Any) -> int:
@@ -230,11 +284,10 @@ class Keeper:
 
 
 def keeping(net: Network, settings: Settings) -> contextlib.AbstractContextManager[Keeper | None]:
-    """A keeper for a fit, if it is to have checkpoints; refuses an interval that is no positive number."""
+    """A keeper for a fit, if it is to have checkpoints."""
     if settings.checkpoint is None:
         return contextlib.nullcontext()
-    every = check_number("checkpoint_every", settings.checkpoint_every, 0.0, inclusive="neither")
-    return _keeping(net, settings.checkpoint, every)
+    return _keeping(net, settings.checkpoint, settings.checkpoint_every)
 
 
 @contextlib.contextmanager

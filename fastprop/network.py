@@ -9,14 +9,13 @@ from typing import Any, overload
 
 import numpy as np
 
-from . import files, models, streams
+from . import files, keeping, models, streams
 from .arguments import check_bool, check_number, check_positive_int
 from .callbacks import check_callbacks, resolve_early_stopping
 from .checks import AnyMatrix, check_matrix
 from .data.dataset import Dataset
 from .data.preparation import Preparation
 from .engines import Engines, batch_rows, job_of
-from .keeping import checkpoint, keeping
 from .layers import Layer, check_layers
 from .losses import Loss, resolve_loss
 from .models import Pair
@@ -258,8 +257,8 @@ class Network:
             n_threads=check_positive_int("n_threads", n_threads, allow_none=True),
             early_stopping=resolve_early_stopping(early_stopping),
             callbacks=check_callbacks(callbacks),
-            checkpoint=checkpoint,
-            checkpoint_every=checkpoint_every,
+            checkpoint=None if checkpoint is None else keeping.check_path("checkpoint", checkpoint),
+            checkpoint_every=check_number("checkpoint_every", checkpoint_every, 0.0, inclusive="neither"),
         )
         bar = progress_for(progress, settings.epochs)
         held_out = X_val, y_val, validation_fraction
@@ -347,7 +346,10 @@ class Network:
         n_workers = candidates(settings.n_threads)[-1]
         job = job_of(self, "train", rows.matrix, rows.targets)
         try:
-            with keeping(self, settings) as keeper, self._engines.lend(job, batch, n_workers, accumulates) as engine:
+            with (
+                keeping.keeping(self, settings) as keeper,
+                self._engines.lend(job, batch, n_workers, accumulates) as engine,
+            ):
                 if stream is not None:
                     with contextlib.closing(stream.segments(engine, run.first_epoch)) as segments:
                         return Trainer(self, engine, segments, settings, validate, bar, run, keeper).run()
@@ -579,7 +581,7 @@ class Network:
         FileError
             If there is a file that is no checkpoint.
         """
-        checkpoint(self, path)
+        keeping.checkpoint(self, path)
 
     # ---- inside ---------------------------------------------------------------------------------------------------
 
@@ -621,14 +623,16 @@ class Network:
         state = {k: v for k, v in self.__dict__.items() if k not in self._UNPICKLED}
         if self._plan is not None:
             state["_arrays"] = models.portable(self._plan, self._parameters)
+            state["_pending"] = keeping.portable(self)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        arrays = state.pop("_arrays", None)
+        arrays, pending = state.pop("_arrays", None), state.pop("_pending", None)
         self.__dict__.update(state)
         self._engines, self._quick, self._plan, self._run = Engines(), Quick(), None, None
         if arrays is not None:
             self._plan, self._parameters = models.from_portable(self, arrays)
+            self._run = keeping.from_portable(self, pending)
 
     def __repr__(self) -> str:
         built = f", n_features={self.n_features_}" if self.is_built else ""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def undone_on_error(net: Network) -> Iterator[None]:
-    """Should the data be refused, leave the network as it was: one that was not built is not built.
+    """Should the data be refused, or not be read, leave the network as it was: one that was not built is not built.
 
     After an update it is not the data that failed but, say, a callback: then the weights are kept.
     """
@@ -26,7 +26,7 @@ def undone_on_error(net: Network) -> Iterator[None]:
         yield
     except DivergenceError:
         raise
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OSError):
         if not net.is_built or net._parameters.count == count:
             if before["_plan"] is None:
                 before["_engines"], before["_quick"] = Engines(), Quick()

@@ -436,6 +436,10 @@ def test_a_place_that_cannot_be_written_is_refused_before_training(where, tmp_pa
     assert np.array_equal(net.get_weights()[0][0], weights)
     with pytest.raises(OSError, match=str(tmp_path / where)):
         net.checkpoint(tmp_path / where)
+    net = network()
+    with pytest.raises(OSError, match=str(tmp_path / where)):
+        fit(net, {}, checkpoint=tmp_path / where)
+    assert not net.is_built
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")

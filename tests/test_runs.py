@@ -1,6 +1,7 @@
 """Runs: a fit that stops anywhere, is resumed and ends, gives the same bits as one that never stopped."""
 
 import contextlib
+import copy
 import functools
 import pickle
 import random
@@ -406,6 +407,24 @@ def test_only_a_resumed_network_goes_on(tmp_path):
     assert everything(net) == everything(other) == everything(copy)
 
 
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
+@pytest.mark.parametrize("name", ["batch", "best weights", "batch norm", "plateau", "rates set by a callback"])
+@pytest.mark.parametrize("n_slices", [25, 1000])
+def test_copies_of_a_resumed_network_go_on(copied, name, n_slices, tmp_path):
+    make, options = CASES[name]
+    net, longer = make(), options | {"epochs": 9}
+    interrupted(net, options, n_slices)
+    net.checkpoint(tmp_path / "run.ckpt")
+    net = fp.resume(tmp_path / "run.ckpt")
+    other = copied(net)
+    assert everything(other) == everything(net)
+    assert np.array_equal(other.predict(X), net.predict(X))
+    fit(net, longer)
+    fit(other, longer)
+    assert everything(other) == everything(net)
+    assert len(other.history_["loss"]) == 9
+
+
 def test_without_a_run(tmp_path):
     net = network()
     with pytest.raises(ValueError, match="no weights yet"):
@@ -491,6 +510,7 @@ def test_what_is_written_while_training_can_be_resumed(name, tmp_path, monkeypat
     assert len(written) >= 2
     for path in random.Random(0).sample(written, min(8, len(written))):
         net = fp.resume(path)
+        assert net.epochs_done == len(net.history_["loss"])
         fit(net, options)
         assert everything(net) == expected
 
@@ -499,6 +519,35 @@ def test_what_is_written_while_training_can_be_resumed(name, tmp_path, monkeypat
 def test_bad_intervals_are_refused(every, tmp_path):
     with pytest.raises((ValueError, TypeError), match="checkpoint_every"):
         fit(network(), {}, checkpoint=tmp_path / "run.ckpt", checkpoint_every=every)
+
+
+@pytest.mark.parametrize("every", [0, -3, "often"])
+def test_bad_intervals_are_refused_without_a_checkpoint_too(every):
+    with pytest.raises((ValueError, TypeError), match="checkpoint_every"):
+        fit(network(), {}, checkpoint_every=every)
+
+
+@pytest.mark.parametrize("path", [3, True, b"run.ckpt", ""])
+def test_what_is_no_path_is_refused_by_name(path):
+    net = network()
+    with pytest.raises((TypeError, ValueError), match=r"checkpoint must be a path.*got " + repr(path)):
+        fit(net, {}, checkpoint=path)
+    assert not net.is_built
+    with pytest.raises((TypeError, ValueError), match=r"path must be a path.*got " + repr(path)):
+        net.build(5).checkpoint(path)
+
+
+def test_a_path_is_where_the_fit_began(tmp_path, monkeypatch):
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    class Leave:
+        def on_step(self, net, step, logs):
+            monkeypatch.chdir(tmp_path / "other")
+
+    fit(network(), {}, checkpoint="run.ckpt", checkpoint_every=1e-4, callbacks=lambda: Leave())
+    assert fp.resume(tmp_path / "run.ckpt").epochs_done == 4
+    assert not list((tmp_path / "other").iterdir())
 
 
 # ---- streams ------------------------------------------------------------------------------------------------------
