@@ -7,12 +7,15 @@ from typing import Any
 import numpy as np
 
 from .engine import Engine
+from .segments import Place
 
 
-def divergence_message(epoch: int, chunk: Any, what: str, n_good: int) -> str:
-    """What happened, where, and what to try."""
+def divergence_message(epoch: int, chunk: Any, what: str, n_good: int, place: Place | None) -> str:
+    """What happened, where, and what to try; `place` is where in epoch `n_good` training stands now."""
     restored = f"the weights after epoch {n_good - 1}, the last good one, are restored"
     kept = restored if n_good else "the weights are as before the call"
+    if place is not None and place.first + place.count > place.base:  # not at the beginning of the epoch
+        kept = f"the weights after step {place.count - 1}, from which the run went on in epoch {n_good}, are restored"
     return (
         f"the {what} became NaN or infinite in epoch {epoch}, step {int(chunk['count']) - 1} at learning rate "
         f"{chunk['lr']:g}; {kept}. Try a smaller learning rate, clip_norm=1.0, or inputs and targets of mean 0 and "

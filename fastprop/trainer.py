@@ -458,7 +458,7 @@ class Trainer:
         """Go back to before `bad_epoch`, which made the weights bad: the former if the first loss of `epoch` is bad."""
         good = max(0, epoch if bad_epoch is None else bad_epoch)
         self._go_back(good)
-        raise DivergenceError(divergence_message(epoch, chunk, what, good))
+        raise DivergenceError(divergence_message(epoch, chunk, what, good, self.start))
 
     def _go_back(self, epoch: int) -> None:
         """Restore the state before this or the former epoch; others of its segment run again, to the same bits."""

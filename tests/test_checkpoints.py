@@ -282,6 +282,26 @@ def test_descriptions_that_no_fit_wrote(keys, to, tmp_path):
         fp.resume(tmp_path / "other.ckpt")
 
 
+@pytest.mark.parametrize("name", ["layers.0.W", "layers.1.b", "best.layers.0.W"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite(name, value, tmp_path):
+    """Under a right checksum; of models as well."""
+    path, net = tmp_path / "run.ckpt", network()
+    fit(net, {}, early_stopping=fp.EarlyStopping(9, monitor="loss"))
+    net.checkpoint(path)
+    description, arrays = checkpoints.read(path)
+    description.pop("version", None)
+    arrays[name].flat[0] = value
+    checkpoints.write(path, description, arrays)
+    with pytest.raises(fp.FileError, match=rf"run\.ckpt: array '{name.removeprefix('best.')}' is not finite"):
+        fp.resume(path)
+    if name.startswith("layers"):
+        net._parameters.rows[0] = value
+        net.save(tmp_path / "m.safetensors")
+        with pytest.raises(fp.FileError, match=r"m\.safetensors: array 'layers\..*' is not finite"):
+            fp.load(tmp_path / "m.safetensors")
+
+
 class Interrupt:
     def __init__(self, step, error=KeyboardInterrupt):
         self.step, self.error = step, error

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastprop as fp
-from fastprop import models, trainer
+from fastprop import keeping, models, trainer
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(300, 5)).astype(np.float32)
@@ -462,6 +462,50 @@ def test_divergence_leaves_a_run_before_the_bad_epoch(tmp_path):
     assert np.array_equal(again.get_weights()[0][0], weights)
 
 
+@pytest.mark.parametrize(
+    ("n_slices", "restored"),
+    [
+        (14, "after step 13, from which the run went on in epoch 1"),
+        (20, "after epoch 1, the last good one"),
+        (3, "after step 2, from which the run went on in epoch 0"),
+    ],
+)
+def test_divergence_in_the_epoch_that_a_run_went_on_in(n_slices, restored, tmp_path):
+    """It goes back to the checkpoint, and says so."""
+    net = network()
+    interrupted(net, {}, n_slices)
+    net.checkpoint(tmp_path / "run.ckpt")
+    weights = net.get_weights()[0][0]
+    net = fp.resume(tmp_path / "run.ckpt")
+    net.optimizer.lr = 1e38
+    with pytest.raises(fp.DivergenceError, match=f"the weights {restored}.* are restored"):
+        fit(net, {})
+    assert np.array_equal(net.get_weights()[0][0], weights)
+
+
+class Renewing:
+    """A callback that sets a new schedule within an epoch."""
+
+    def __init__(self, path, step):
+        self.path, self.step = path, step
+
+    def on_step(self, net, step, logs):
+        if step == self.step:
+            net.optimizer.lr = fp.schedules.Plateau(0.1, patience=0, factor=0.5)
+            net.checkpoint(self.path)
+
+
+def test_a_schedule_that_was_set_within_an_epoch_begins_anew(tmp_path):
+    """It has not seen the losses that the former remembers."""
+    path, plateau = tmp_path / "run.ckpt", fp.schedules.Plateau(0.3, patience=0, factor=0.5)
+    net = network(lr=plateau)
+    fit(net, {}, epochs=8, callbacks=lambda: Renewing(path, 65))
+    assert plateau.state != fp.schedules.Plateau(0.3).state
+    again = fp.resume(path)
+    fit(again, {}, epochs=8, callbacks=lambda: Renewing(path, -1))
+    assert everything(again) == everything(net)
+
+
 def test_own_classes_are_found_by_name(tmp_path):
     def rate(update):
         return 0.01 / (1 + update)
@@ -513,6 +557,19 @@ def test_what_is_written_while_training_can_be_resumed(name, tmp_path, monkeypat
         assert net.epochs_done == len(net.history_["loss"])
         fit(net, options)
         assert everything(net) == expected
+
+
+@pytest.mark.parametrize("name", ["batch", "accumulate"])
+def test_a_checkpoint_that_is_due_ends_the_slice(name, tmp_path, monkeypatch):
+    """At the end of the next update, however long slices are."""
+    seen = []
+    monkeypatch.setattr(keeping.Keeper, "is_due", True)
+    monkeypatch.setattr(keeping.Keeper, "look", lambda self, trainer: seen.append(trainer.engine.parameters.count))
+    monkeypatch.setattr(trainer.Trainer, "_slice_chunks", lambda self: 10**6)
+    make, options = CASES[name]
+    net = make()
+    fit(net, options, checkpoint=tmp_path / "run.ckpt")
+    assert seen == list(range(1, net._parameters.count + 1))
 
 
 @pytest.mark.parametrize("every", [0, -1, float("nan"), "often", None])
