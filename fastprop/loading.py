@@ -167,6 +167,27 @@ def _remember_data(net: Network, plan: Plan, description: Mapping[str, Any], siz
         if not isinstance(names, list) or len(names) != plan.n_features or not all(isinstance(n, str) for n in names):
             raise ValueError(f"it must have {plan.n_features} names of features")
         net.feature_names_in_ = np.array(names, dtype=object)
-    net.extra = dict(description["extra"])
-    prepared = description.get("preparation") or net.extra.get("table")  # there in the first 0.1
-    net.preparation_ = None if prepared is None else Preparation.from_dict(prepared)
+    if not isinstance(description["extra"], dict):
+        raise ValueError("its extra is damaged")
+    net.extra = description["extra"]
+    net.preparation_ = _preparation_of(net, plan, description)
+
+
+def _preparation_of(net: Network, plan: Plan, description: Mapping[str, Any]) -> Preparation | None:
+    """The preparation of a file, if its features and targets are those of the network."""
+    stored, table = description.get("preparation"), net.extra.get("table")
+    if stored is None and isinstance(table, dict) and table.keys() == {"preparation", "target"}:
+        stored = table  # where the first 0.1 kept it
+    if stored is None:
+        return None
+    try:
+        found = Preparation.from_dict(stored)
+    except FileError as error:
+        raise ValueError(f"its preparation is damaged: {error}") from error  # for `_naming_damage` to say of which file
+    if found.n_features != plan.n_features:
+        raise ValueError(f"its preparation gives {found.n_features} features, the network has {plan.n_features}")
+    # Labels are one column, but a row of shares or of yes-or-no answers has one for each output.
+    widths = {plan.output.n} if net.loss.task == "regression" else {1, plan.output.n}
+    if found.to_predict is not None and len(found.to_predict.mean) not in widths:
+        raise ValueError(f"its preparation has {len(found.to_predict.mean)} targets for {plan.output.n} outputs")
+    return found

@@ -18,12 +18,17 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from scipy.sparse import csr_array
 
 import fastprop as fp
 from fastprop.checkpoints import DIGITS, START
+from fastprop.data.preparation import Hashed, Number, Preparation
+from fastprop.data.source import Block
+from fastprop.data.target import Target
 from fastprop.errors import MissingClassError
 from fastprop.files import KEY
 
@@ -53,7 +58,11 @@ def write_models(folder):
     extra = {"table": {"preparation": {"columns": {"a": ["x", "\u2603"]}}, "list": [1, 2.5, None, True, float("inf")]}}
     rich.save(folder / "rich", extra=extra)
     small.save(folder / "small")
-    return [folder / "rich", folder / "small"]
+    table = fp.Network([fp.Dense(2, "tanh"), fp.Dense(1)]).build(8)
+    columns = {"a": Number(1.0, 2.0, 0.5), "b": ["", "x", "\u2603"], "c": Hashed(4)}
+    table.preparation_ = Preparation(columns, Target(("y",), "regression", (1.0,), (2.0,), True), n_rows=9)
+    table.save(folder / "table")
+    return [folder / "rich", folder / "small", folder / "table"]
 
 
 def read_model(path):
@@ -64,7 +73,25 @@ def read_model(path):
     assert net.summary()
     if net.classes_ is not None:
         assert len(net.classes_) == max(2, net.n_outputs_)
-    return net
+    if net.preparation_ is not None:
+        check_preparation(net)
+
+
+def check_preparation(net):
+    """It turns two rows of the columns that it names into two rows for the network, and predictions back."""
+    prepared = net.preparation_
+    if prepared.n_sparse:
+        prepared, rows = prepared.with_target(None), csr_array((2, prepared.n_sparse), dtype=np.float32)
+    else:
+        names = {name: [1.0, None] for name in (*prepared.columns, *prepared.targets)}
+        rows = pa.RecordBatch.from_pydict(names | {name: ["x", None] for name in prepared.text})
+    target = prepared.to_predict
+    with np.errstate(all="ignore"):
+        X, y = prepared.transform(Block(rows, target and np.zeros((2, len(target.mean))), "rows", 0))
+        assert X.shape == (2, net.n_features_)
+        assert (y is None) == (target is None)
+        if target:
+            assert len(prepared.decode(np.zeros((2, len(target.mean)), np.float32))) == 2
 
 
 def write_checkpoints(folder):
@@ -233,7 +260,10 @@ DAMAGES = [
 @pytest.mark.parametrize("name", READERS)
 def test_damaged_files_are_read_or_refused(name, long, tmp_path):
     reader = READERS[name]
-    originals = [path.read_bytes() for path in reader.write(tmp_path)]
+    originals = []
+    for path in reader.write(tmp_path):
+        originals.append(path.read_bytes())
+        reader.read(path)  # what is imported and compiled at first use is not the files' memory
     outcomes, broken = Counter(), tmp_path / "broken"
 
     @settings(

@@ -158,6 +158,65 @@ def test_files_of_version_0_1_are_read():
         "name": "y", "task": "classification", "mean": 0.0, "scale": 1.0, "text": True}}).to_predict.text  # fmt: skip
 
 
+STORED = {
+    "columns": {"size": {"fill": 3.0, "mean": 4, "factor": 0.5}, "place": ["", "a"], "url": {"n_features": 8}},
+    "target": {"names": ["a", "b"], "task": "regression", "mean": [1, 2.5], "scale": [0.5, 2], "log": True},
+    "n_rows": 7,
+}
+LABELS = {"names": ["y"], "task": "classification", "mean": [0.0], "scale": [1.0], "text": True, "classes": ["n", "y"]}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("columns", "url", "n_features"), 10**15, "column 'url' must be a whole number within 1..16777216"),
+        (("columns", "url", "n_features"), 0, "whole number within 1"),
+        (("columns", "url", "n_features"), 2.0, "whole number within 1"),
+        (("columns", "url", "n_features"), True, "whole number within 1"),
+        (("columns", "size", "mean"), NAN, "column 'size' must be a finite number, got nan"),
+        (("columns", "size", "fill"), 10**400, "finite number"),
+        (("columns", "size", "factor"), "1e400", "finite number"),
+        (("columns", "size", "factor"), -0.5, "factor >= 0"),
+        (("columns", "size"), {"fill": 1, "mean": 1}, "must have 'factor'"),
+        (("columns", "place"), ["x", "x", "x"], "column 'place' must hold each value once"),
+        (("columns", "place"), "xyz", "must be an object, got 'xyz'"),
+        (("columns", "place"), [1, None, []], "must be a list of str"),
+        (("columns",), [], "columns must be an object"),
+        (("n_sparse",), 4, "no columns"),
+        (("n_sparse",), 10**12, "n_sparse must be a whole number within 0"),
+        (("n_sparse",), -1, "n_sparse must be a whole number within 0"),
+        (("n_rows",), -4, "n_rows must be a whole number within 0"),
+        (("target",), 5, "target must be an object"),
+        (("target", "names"), "ab", "names must be a list of str"),
+        (("target", "names"), ["a", "a"], "names must hold each value once"),
+        (("target", "names"), ["a"], "one mean and one scale for each"),
+        (("target", "task"), [], "task must be"),
+        (("target", "task"), "classification", "must be labels"),
+        (("target", "mean"), [1, NAN], r"mean\[1\] must be a finite number"),
+        (("target", "mean"), [1], "one mean and one scale"),
+        (("target", "scale"), [1, -1], r"scale must be > 0, got -1\.0"),
+        (("target", "scale"), [0, 1], "scale must be > 0"),
+        (("target", "log"), "no", "log must be true or false, got 'no'"),
+        (("target", "classes"), [1, 2], "must be numbers"),
+        (("target",), {**LABELS, "log": True}, "must be labels"),
+        (("target",), {**LABELS, "scale": [2.0]}, "must be labels"),
+        (("target",), {**LABELS, "classes": ["n", 1]}, "classes must be a list of str"),
+        (("target",), {**LABELS, "text": False}, "classes must be a list of int"),
+    ],
+)
+def test_damaged_descriptions_are_refused(path, value, message):
+    stored = json.loads(json.dumps(STORED))
+    Preparation.from_dict(stored)
+    Preparation.from_dict({**stored, "target": LABELS})
+    *above, last = path
+    place = stored
+    for key in above:
+        place = place[key]
+    place[last] = value
+    with pytest.raises(FileError, match=message):
+        Preparation.from_dict(stored)
+
+
 @pytest.mark.parametrize("dtype", [pa.bool_(), pa.uint8(), pa.int64(), pa.float16(), pa.float32(), pa.decimal128(5, 2)])
 @pytest.mark.parametrize("gap", [False, True])
 def test_arrow_columns_of_any_real_type(dtype, gap):

@@ -180,12 +180,47 @@ def set_at(*keys):
         (set_at("optimizer", "lr", {"schedule": "Plateau", "lr": 1, "state": {"lr": "x"}}), "damaged"),
         (set_at("optimizer", "lr", {"schedule": "Plateau", "lr": 1, "state": {"n_bad": -1}}), "n_bad"),
         (set_at("extra", 3), "damaged"),
+        (set_at("extra", [["a", 1]]), "damaged"),
         (lambda d: d.pop("classes"), "damaged"),
     ],
 )
 def test_descriptions_that_do_not_fit(path, edit, message):
     change(path, edit)
     refused(path, message)
+
+
+def preparation(k=4, names=("y",), **target):
+    """Of k numbers, and a target of labels unless another is given."""
+    columns = {f"x{j}": {"fill": 0, "mean": 0, "factor": 1} for j in range(k)}
+    numbers = {"mean": [0] * len(names), "scale": [1] * len(names)}
+    described = {"names": list(names), "task": "classification", **numbers, **target}
+    return {"columns": columns, "target": described}
+
+
+def test_preparations_fit_the_network(path, tmp_path):
+    first = {"preparation": {"columns": preparation()["columns"]}, "target": preparation()["target"]}
+    for edit in (set_at("extra", {"table": first}), set_at("preparation", preparation())):
+        change(path, edit)
+        assert fp.load(path).preparation_.n_features == 4
+    for stored, message in [
+        (preparation(5), "its preparation gives 5 features, the network has 4"),
+        (preparation(names=("a", "b", "c"), task="regression"), "its preparation has 3 targets for 2 outputs"),
+        (preparation(scale=[0]), r"m: its preparation is damaged: target\.scale must be > 0"),
+    ]:
+        change(path, set_at("preparation", stored))
+        refused(path, message)
+    fp.Network([fp.Dense(2)]).build(4).save(tmp_path / "numbers")
+    change(tmp_path / "numbers", set_at("preparation", preparation(task="regression")))
+    refused(tmp_path / "numbers", "its preparation has 1 targets for 2 outputs")
+
+
+def test_a_table_of_the_users_own_is_no_preparation(tmp_path):
+    for table in (3, {"columns": 3}, {"preparation": {}, "target": {}, "more": 1}):
+        net = fp.Network([fp.Dense(1)]).build(2)
+        net.save(tmp_path / "m", extra={"table": table})
+        loaded = fp.load(tmp_path / "m")
+        assert loaded.extra == {"table": table}
+        assert loaded.preparation_ is None
 
 
 def test_a_message_that_speaks_of_custom_is_a_file_error_too(path):

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import FileError
+from . import stored
 from .columns import BlockColumns
 from .source import Block
 from .standardise import Scaling, standardise
@@ -20,6 +21,8 @@ from .statistics import Distinct, Moments, Sample
 from .target import Target, TargetLearner
 
 MAX_CATEGORIES = 1000  # more distinct strings than this are an identifier or free text, not categories
+MAX_HASHED = 2**24  # features of one column
+MAX_FEATURES = 2**31 - 1  # of CSR, whose indices are int32
 SPARSE_FROM = 256  # columns of X, of which at most an eighth are not zero: then X is CSR
 
 
@@ -142,14 +145,23 @@ class Preparation:
 
     @classmethod
     def from_dict(cls, description: Mapping[str, Any]) -> Preparation:
-        """The inverse of `to_dict`; reads what version 0.1 wrote, too."""
-        target = description.get("target")
-        columns = description.get("preparation", description)["columns"]
+        """The inverse of `to_dict`; reads what version 0.1 wrote, too.
+
+        Raises
+        ------
+        FileError
+            If it is not what `to_dict` gives: the file is damaged.
+        """
+        target = stored.mapping(description, "preparation").get("target")
+        columns = stored.entry(description.get("preparation", description), "columns", "preparation")
+        n_sparse = stored.count(description.get("n_sparse", 0), "preparation.n_sparse", 0, MAX_FEATURES)
+        if n_sparse and columns:
+            raise FileError("preparation must have no columns where it is of a sparse matrix")
         return cls(
-            {name: _how(how) for name, how in columns.items()},
+            {name: _how(how, name) for name, how in stored.mapping(columns, "preparation.columns").items()},
             None if target is None else Target.from_dict(target),
-            int(description.get("n_sparse", 0)),
-            int(description.get("n_rows", 0)),
+            n_sparse,
+            stored.count(description.get("n_rows", 0), "preparation.n_rows", 0, 2**63 - 1),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -264,12 +276,17 @@ class Preparation:
         return dict(zip(self.columns, ends.tolist(), strict=False))
 
 
-def _how(how: Any) -> How:
-    if not isinstance(how, dict):
-        return [str(category) for category in how]
-    if "n_features" in how:
-        return Hashed(int(how["n_features"]))
-    return Number(*(float(how[key]) for key in ("fill", "mean", "factor")))
+def _how(how: Any, name: str) -> How:
+    """What is done with a column, from a file."""
+    where = f"preparation of column {name!r:.100}"
+    if isinstance(how, list):
+        return stored.different(how, where, str)
+    if "n_features" in stored.mapping(how, where):
+        return Hashed(stored.count(how["n_features"], where, 1, MAX_HASHED))
+    fill, mean, factor = (stored.number(stored.entry(how, key, where), where) for key in ("fill", "mean", "factor"))
+    if factor < 0:
+        raise FileError(f"{where} must have a factor >= 0, got {factor}")
+    return Number(fill, mean, factor)
 
 
 def _width(how: How) -> int:
@@ -293,8 +310,8 @@ class _Learner:
         if unknown:
             raise ValueError(f"hash must name columns of text to learn from, got {', '.join(map(repr, unknown))}")
         for name, n in options.hash.items():
-            if not 1 <= n <= 2**24:
-                raise ValueError(f"hash must give {name!r} from 1 to {2**24} features, got {n}")
+            if not 1 <= n <= MAX_HASHED:
+                raise ValueError(f"hash must give {name!r} from 1 to {MAX_HASHED} features, got {n}")
         self.columns, self.options = columns, options
         self.numbers = {name: Moments() for name, kind in columns.items() if kind == "number"}
         self.texts = {

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ..errors import FileError
+from . import stored
 from .columns import BlockColumns, labels_of
 from .source import Block
 from .statistics import Distinct, Moments
@@ -46,14 +48,36 @@ class Target:
 
     @classmethod
     def from_dict(cls, description: Mapping[str, Any]) -> Target:
-        """The inverse of `to_dict`; reads what version 0.1 wrote, too."""
-        names = [description["name"]] if "name" in description else description["names"]
-        mean, scale = (np.atleast_1d(np.asarray(description[key], np.float64)).tolist() for key in ("mean", "scale"))
-        flags = {key: bool(description.get(key, False)) for key in ("log", "text")}
-        classes = tuple(description.get("classes", ()))
-        return cls(
-            tuple(map(str, names)), str(description["task"]), tuple(mean), tuple(scale), classes=classes, **flags
+        """The inverse of `to_dict`; reads what version 0.1 wrote, too.
+
+        Raises
+        ------
+        FileError
+            If it is not what `to_dict` gives: the file is damaged.
+        """
+        get = partial(stored.entry, description, name="target")
+        names = [get("name")] if "name" in stored.mapping(description, "target") else get("names")
+        mean, scale = (stored.numbers(get(key), f"target.{key}") for key in ("mean", "scale"))
+        log, text = (stored.flag(description.get(key, False), f"target.{key}") for key in ("log", "text"))
+        classes = stored.different(description.get("classes", []), "target.classes", str if text else int)
+        made = cls(
+            tuple(stored.different(names, "target.names", str)), get("task"), mean, scale, log, text, tuple(classes)
         )
+        made._check()
+        return made
+
+    def _check(self) -> None:
+        """Refuse what no `TargetLearner` gives."""
+        if self.task not in ("classification", "regression"):
+            raise FileError("target.task must be 'classification' or 'regression'")
+        if not (len(self.mean) == len(self.scale) > 0) or (self.names and len(self.names) != len(self.mean)):
+            raise FileError("target must have one mean and one scale for each of its names")
+        if min(self.scale) <= 0:
+            raise FileError(f"target.scale must be > 0, got {min(self.scale)}")
+        if self.task == "regression" and (self.text or self.classes):
+            raise FileError("target must be numbers for a regression, got labels")
+        if self.task == "classification" and (self.mean, self.scale, self.log) != ((0.0,), (1.0,), False):
+            raise FileError("target must be labels for a classification, got numbers")
 
     def to_dict(self) -> dict[str, Any]:
         """The fields, as JSON holds them exactly."""
