@@ -24,6 +24,7 @@ import networks  # noqa: E402
 
 RELEASES = sorted(path.name for path in FOLDER.iterdir() if path.is_dir() and path.name[0].isdigit())
 NETWORKS = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.glob("*/*.json"))
+RUNS = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.glob("*/checkpoints/*.ckpt"))
 TABLES = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.glob("*/*.expected.csv"))
 
 
@@ -31,7 +32,8 @@ def test_this_version_has_its_files():
     assert fp.__version__ in RELEASES, "run tests/golden/make.py"
     expected = {f"{fp.__version__}/{name}.json" for name in networks.NETWORKS}
     assert expected <= set(NETWORKS)
-    assert len([path for path in TABLES if path.startswith(fp.__version__)]) == len(networks.TABLES)
+    assert len([path for path in TABLES if path.startswith(f"{fp.__version__}/")]) == len(networks.TABLES)
+    assert f"{fp.__version__}/checkpoints/run.ckpt" in RUNS
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -55,6 +57,23 @@ def check_outputs(net, X, expected):
             np.testing.assert_allclose(got, values, tolerance, tolerance)
         else:
             assert make.as_json(got) == values.tolist()
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_runs_go_on_to_what_they_came_to(name, tmp_path):
+    """In the middle of an epoch, with the state of the optimizer, the schedule, early stopping and dropout."""
+    path = FOLDER / name
+    expected = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    assert files.read(path)[0]["run"]["place"] is not None
+    net = fp.resume(path)
+    net.checkpoint(tmp_path / "again.ckpt")  # in the format of this version
+    for resumed in (net, fp.resume(tmp_path / "again.ckpt")):
+        data = {name: np.array(values) for name, values in expected["data"].items()}
+        history = resumed.fit(**data, **expected["fit"])
+        for key in expected["history"].keys() - {"time"}:
+            np.testing.assert_allclose(history[key], expected["history"][key], 1e-9)
+        for key, array in resumed.state_dict().items():
+            np.testing.assert_allclose(array, expected["weights"][key], 1e-9, 1e-9)
 
 
 PREDICT = """

@@ -50,6 +50,19 @@ def write_table(folder: Path, task: str, target: str) -> None:
     subprocess.run([*command, "predict", str(model), str(data), "--out", str(out)], check=True, capture_output=True)
 
 
+def write_run(folder: Path) -> None:
+    """A checkpoint in the middle of an epoch, and what the run has learnt when it goes on to its end."""
+    folder.mkdir()
+    path, X, y = folder / "run.ckpt", networks.X, networks.NUMBERS
+    networks.stopped_run().checkpoint(path)
+    data = {"X": X.tolist(), "y": y.tolist(), "X_val": X[:4].tolist(), "y_val": y[:4].tolist()}
+    net = fp.resume(path)
+    history = net.fit(**{name: np.array(values) for name, values in data.items()}, **networks.FIT)
+    weights = {name: array.tolist() for name, array in net.state_dict().items()}
+    text = json.dumps({"data": data, "fit": networks.FIT, "weights": weights, "history": dict(history)})
+    path.with_suffix(".json").write_text(text, encoding="utf-8")
+
+
 def main(version: str = fp.__version__) -> None:
     """Write all of it, for a version that has no set."""
     folder = Path(__file__).parent / version
@@ -60,7 +73,8 @@ def main(version: str = fp.__version__) -> None:
         write_network(folder, name, make())
     for task, target in networks.TABLES.items():
         write_table(folder, task, target)
-    print(f"{sum(path.stat().st_size for path in folder.iterdir())} bytes in {folder}")
+    write_run(folder / "checkpoints")
+    print(f"{sum(path.stat().st_size for path in folder.rglob('*.*'))} bytes in {folder}")
 
 
 if __name__ == "__main__":

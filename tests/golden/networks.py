@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -132,6 +133,34 @@ NETWORKS: dict[str, Callable[[], fp.Network]] = {
         random_state=0), NUMBERS
     ),
 }  # fmt: skip
+
+# ---- a run that is stopped in the middle of an epoch ---------------------------------------------------------------
+
+FIT = {"epochs": 12, "batch_size": 3, "early_stopping": 6, "progress": False}
+
+
+class Stop:
+    """A callback that ends a fit after so many updates, as the user's Ctrl+C does."""
+
+    every = 1
+
+    def __init__(self, updates: int) -> None:
+        self.updates = updates
+
+    def on_step(self, net: fp.Network, step: int, logs: Any) -> None:
+        if step == self.updates:
+            raise KeyboardInterrupt
+
+
+def stopped_run() -> fp.Network:
+    """In the seventh epoch of four updates, after a worse one: Adam, Plateau and early stopping have a state."""
+    rate = schedules.Plateau(0.1, patience=0, factor=0.5)
+    layers = [fp.Dense(4, "tanh"), fp.BatchNorm(), fp.Dropout(0.25), fp.Dense(1)]
+    net = fp.Network(layers, "mse", fp.Adam(rate), l2=0.01, dtype="float64", seed=3)
+    with contextlib.suppress(KeyboardInterrupt):
+        net.fit(X, NUMBERS, X_val=X[:4], y_val=NUMBERS[:4], callbacks=[Stop(26)], **FIT)
+    return net
+
 
 EXTRA = {"note": "snow \u2603", "numbers": [1, 2.5, -1e300, None, True], "nested": {"": {"a": []}}}
 
