@@ -31,7 +31,7 @@ class StreamSegments:
     """Lays out the segments of a fit to a dataset: of each window those of a fit to its rows, in random order.
 
     The interface of `segments.Segments`; the engine is bound to a window before its first segment is yielded. The
-    cursor of a place says where its window begins, which one it is, how many rows came before, and the cursor within it.
+    cursor of a place says where its window begins, which one it is, how many rows came before, and the cursor in it.
 
     Parameters
     ----------

@@ -197,8 +197,7 @@ def test_rows_that_the_first_ones_dtype_cannot_hold(first, then, n_rows):
     dataset = of_types(first, then)
     types = rf"X is {np.dtype(then[0])}, in the first rows {np.dtype(first[0])}, which cannot hold it"
     with pytest.raises(fp.FileError, match=f"batches, row 100: {types}"):
-        for window in Windows(dataset, n_rows).of(0):
-            window.release()
+        taken(Windows(dataset, n_rows))
 
 
 def test_rows_that_the_first_ones_dtype_holds():
