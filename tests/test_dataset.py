@@ -59,6 +59,7 @@ def test_no_sizes(size):
 def test_what_a_dataset_says(tmp_path):
     dataset = saved(tmp_path)
     assert (dataset.n_samples, dataset.n_features, dataset.dtype, dataset.feature_names) == (N, 5, np.float32, None)
+    assert dataset.dtypes == dict.fromkeys("01234", "float32")
     assert not dataset.is_sequential
     assert repr(dataset).startswith(f"Dataset('{tmp_path}/X.npy', n_samples=4,001, n_features=5, shuffled by the order")
     batches = data.from_batches(lambda: iter([(X, Y)]))
@@ -235,6 +236,8 @@ def test_columns_are_found_by_name(tmp_path):
 
 def test_text_needs_a_preparation(tmp_path):
     path, _ = table(tmp_path)
+    assert list(data.from_csv(path).dtypes) == ["size", "place", "price"]
+    assert data.from_csv(path).dtypes["size"] == "double"
     net = fp.Network([fp.Dense(1)])
     with pytest.raises(ValueError, match=r"text in 'place' is no number; prepare=True encodes it, ignore="):
         net.fit(data.from_csv(path, target="price"))

@@ -19,7 +19,7 @@ from .columns import PlainColumns
 from .preparation import Preparation, Prepare
 from .reader import Ahead
 from .sizes import parse_bytes
-from .source import Block, Features, Source
+from .source import AsTheyAre, Block, Features, Source
 from .usable import Labels, finite_rows, one_column
 from .windows import BUFFERS, READING_SHARE, WINDOW_SHARE, Cursor, Window, Windows, stacked
 
@@ -52,6 +52,8 @@ class Dataset:
     feature_names : tuple of str, or None
     dtype : dtype
         Of X.
+    dtypes : dict of str to str
+        Of each column as it is read: Arrow's name of its type for tables, NumPy's for matrices.
     is_sequential : bool
         Whether rows can be read in one order only: shuffling then reaches as far as a window.
     shuffling : str
@@ -127,6 +129,14 @@ class Dataset:
     def dtype(self) -> np.dtype[Any]:
         dtype: np.dtype[Any] = self._sample[0].dtype
         return dtype
+
+    @functools.cached_property
+    def dtypes(self) -> dict[str, str]:
+        rows = self._first_block().rows
+        if hasattr(rows, "schema"):
+            return {field.name: str(field.type) for field in rows.schema}
+        names = self.feature_names if isinstance(self.features, AsTheyAre) else None
+        return dict.fromkeys(names or map(str, range(rows.shape[1])), str(rows.dtype))
 
     @property
     def is_sparse(self) -> bool:
