@@ -11,17 +11,28 @@ from typing import Any
 import numpy as np
 
 
-def kind_of(dtype: Any) -> str | None:
-    """ "number" or "text" for an Arrow type; None for what is neither, such as dates and lists."""
-    import pyarrow as pa
+def kind_of(type_: Any) -> str:
+    """ "number" or "text" for a type of Arrow, else "date", "nested" or "other"."""
+    from pyarrow import types
 
-    if pa.types.is_dictionary(dtype):
-        return kind_of(dtype.value_type)
-    is_text = pa.types.is_string(dtype) or pa.types.is_large_string(dtype) or pa.types.is_string_view(dtype)
-    if is_text:
+    if types.is_dictionary(type_):
+        type_ = type_.value_type
+    if types.is_integer(type_) or types.is_floating(type_) or types.is_decimal(type_):
+        return "number"
+    if types.is_boolean(type_) or types.is_null(type_):
+        return "number"
+    if is_string(type_):
         return "text"
-    numeric = pa.types.is_integer(dtype) or pa.types.is_floating(dtype) or pa.types.is_boolean(dtype)
-    return "number" if numeric or pa.types.is_decimal(dtype) or pa.types.is_null(dtype) else None
+    if types.is_temporal(type_):
+        return "date"
+    return "nested" if types.is_nested(type_) else "other"
+
+
+def is_string(type_: Any) -> bool:
+    """Whether it is text that is not coded as a dictionary."""
+    from pyarrow import types
+
+    return bool(types.is_string(type_) or types.is_large_string(type_) or types.is_string_view(type_))
 
 
 def numbers_of(array: Any) -> np.ndarray:

@@ -105,6 +105,9 @@ def train(
     seed: Seed = 0,
     threads: Threads = None,
     ignore: Annotated[list[str] | None, typer.Option(help="A column to leave out; may be given again.")] = None,
+    text: Annotated[
+        list[str] | None, typer.Option(help="A column of CSV that is text even if it looks like numbers.")
+    ] = None,
     hash: Annotated[
         list[str] | None, typer.Option(help="A column of text and a number of features to hash it to, as url=4096.")
     ] = None,
@@ -137,7 +140,7 @@ def train(
         raise ValueError("resume needs --checkpoint: the file to go on from")
     # The link of poisson is exp: its target must stay a count.
     prepare = Prepare(hashed(hash or ()), log_target, task, standardise_target=loss != "poisson", seed=seed)
-    rows = given.dataset(target or (), prepare, ignore or ())
+    rows = given.dataset(target or (), prepare, ignore or (), text=text or ())
     assert rows.preparation is not None
     net = tabular.build(rows.preparation, settings)
     _say_data(rows, rows.preparation)

@@ -54,6 +54,7 @@ class Given:
         prepare: Preparation | Prepare | None = None,
         ignore: Collection[str] = (),
         n_features: int | None = None,
+        text: Collection[str] = (),
     ) -> Dataset:
         """The rows as X and y.
 
@@ -66,13 +67,22 @@ class Given:
         ignore : collection of str
         n_features : int, optional
             Of the model, for libsvm, which does not say how many there are.
+        text : collection of str
+            Columns of CSV that are text even where they look like numbers, besides those that were in training.
+
+        Raises
+        ------
+        ValueError
+            For `text` of another format, whose files say what is text.
         """
+        if text and self.kind != "csv":
+            raise ValueError(f"text is for CSV only, got .{self.kind} files, which say themselves what is text")
         options: Any = {"memory_limit": self.memory_limit, "on_bad_rows": self.on_bad_rows}
         files, columns = list(self.paths), list(target) or None
         if self.kind == "csv":
-            data = from_csv(files, columns, ignore=ignore, **options)
-            text = _text_that_looks_like_numbers(data, prepare)
-            data = from_csv(files, columns, ignore=ignore, text=text, **options) if text else data
+            data = from_csv(files, columns, ignore=ignore, text=text, **options)
+            more = _text_that_looks_like_numbers(data, prepare)
+            data = from_csv(files, columns, ignore=ignore, text=[*text, *more], **options) if more else data
         elif self.kind == "parquet":
             data = from_parquet(files, columns, ignore=ignore, **options)
         elif self.kind == "libsvm":

@@ -255,6 +255,17 @@ def test_a_file_may_look_like_numbers_where_training_had_text(ok):
     assert ok("predict", "model.safetensors", "f.csv").split()[2] == "7"
 
 
+def test_columns_may_be_kept_as_text(ok, run):
+    zips = np.tile(["01", "02", "1"], N // 3)
+    write_csv("d.csv", pa.table({"zip": zips, "y": np.where(zips == "1", "a", "b")}))
+    ok("train", "d.csv", "--target", "y", "--text", "zip", *FEW)
+    assert list(fp.load("model.safetensors").feature_names_in_) == ["zip=01", "zip=02", "zip=1"]
+    assert reported(ok("evaluate", "model.safetensors", "d.csv"), "accuracy") == 1
+    pq.write_table(pa.table({"x": [1.0], "y": [2.0]}), "d.parquet")
+    code, _, err = run("train", "d.parquet", "--target", "y", "--text", "x")
+    assert (code, "text is for CSV only" in err) == (2, True)
+
+
 @pytest.mark.quick
 @pytest.mark.parametrize(
     ("name", "format"),

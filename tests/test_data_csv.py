@@ -105,7 +105,7 @@ def test_text_among_numbers_makes_a_column_of_text(write):
 
 def test_one_word_in_a_column_of_numbers_is_an_error(write):
     source = CsvSource(write("a\n" + "1\n" * 20 + "?\n" + "2\n" * 20))
-    with pytest.raises(FileError, match=r"row 20 \(line 22\), column 'a': got '\?'"):
+    with pytest.raises(FileError, match=r"row 20 \(line 22\), column 'a': got '\?', .*text=\['a'\], --text a"):
         read(source)
     assert values(write("a\n1\n?\n"), text=["a"]) == {"a": ["1", "?"]}
 
@@ -304,7 +304,7 @@ def test_real_files_as_pandas_reads_them(name, n_rows):
 BAD = [
     ("1,x,3\n4,y\n", "'c': missing: the row has 2 values for 3 columns"),
     ("1,x,3\n4,y,6,7\n", "'c': '7' follows it: the row has 4 values for 3 columns"),
-    ("1,x,3\n4,y,abc\n", r"'c': got 'abc', expected a number \(text=\['c'\] keeps the column as text\)"),
+    ("1,x,3\n4,y,abc\n", r"'c': got 'abc', expected a number \(text=\['c'\], --text c keeps the column as text\)"),
     ("1,x,3\n4,y,1_0\n", "'c': got '1_0', expected a number"),
     ("1,x,3\n4,y,١\n", "'c': got '١', expected a number"),
     ("1,x,3\n?,y,6\n", r"'a': got '\?', expected a number"),

@@ -66,7 +66,9 @@ def test_n_features_may_be_given(write):
     source = LibsvmSource(write(LINES), n_features=5)
     assert (source.n_features, source.n_samples) == (5, None)
     assert read(source)[0].shape == (4, 5)
-    with pytest.raises(ValueError, match="n_features must be positive, got 0"):
+    with pytest.raises(TypeError, match=r"n_features must be a positive integer or None, got 2\.5"):
+        LibsvmSource(write("1 1:2\n"), n_features=2.5)
+    with pytest.raises(ValueError, match="n_features must be a positive integer or None, got 0"):
         LibsvmSource(write(LINES), n_features=0)
 
 

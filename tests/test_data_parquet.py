@@ -152,7 +152,7 @@ def test_kinds_and_types(write):
             pa.array([0], pa.timestamp("us")),
             r"timestamp\[us\], which is neither .*: store numbers made from it \(year,",
         ),
-        (pa.array([0], pa.date32()), r"holds date32\[day\], .*leave it out \(ignore=\['bad'\]\)"),
+        (pa.array([0], pa.date32()), r"holds date32\[day\], .*leave it out \(ignore=\['bad'\], --ignore bad\)"),
         (pa.array([0], pa.time32("s")), r"holds time32"),
         (pa.array([[1.0]]), r"holds list<.*: store its parts as columns of their own or leave it out"),
         (pa.array([{"a": 1}]), r"holds struct<.*: store its parts"),

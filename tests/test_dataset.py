@@ -239,7 +239,9 @@ def test_text_needs_a_preparation(tmp_path):
     assert list(data.from_csv(path).dtypes) == ["size", "place", "price"]
     assert data.from_csv(path).dtypes["size"] == "double"
     net = fp.Network([fp.Dense(1)])
-    with pytest.raises(ValueError, match=r"text in 'place' is no number; prepare=True encodes it, ignore="):
+    with pytest.raises(
+        ValueError, match=r"text in 'place' is no number; prepare=True encodes it, ignore=\[\.\.\.\] \(--ignore\)"
+    ):
         net.fit(data.from_csv(path, target="price"))
     assert not net.is_built
 
@@ -495,6 +497,35 @@ def test_a_part_without_rows(tmp_path, limit):
             use(part)
     with pytest.raises(ValueError, match=r"this part of a split|leaves no rows to validate with"):
         fp.Network([fp.Dense(1)]).fit(saved(tmp_path, memory_limit=limit), validation_fraction=1e-9, epochs=1)
+
+
+def test_one_column_may_be_named_alone(tmp_path):
+    (tmp_path / "d.csv").write_text("id,d,price\n1,2,3\n4,5,6\n")
+    assert data.from_csv(tmp_path / "d.csv", "price", ignore="id").feature_names == ("d",)
+    assert data.from_csv(tmp_path / "d.csv", "price", text="id").source.columns["id"] == "text"
+    pq = pytest.importorskip("pyarrow.parquet")
+    pq.write_table(pytest.importorskip("pyarrow").table({"id": [1], "d": [2], "price": [3]}), tmp_path / "d.parquet")
+    assert data.from_parquet(tmp_path / "d.parquet", "price", ignore="id").feature_names == ("d",)
+    np.save(tmp_path / "X.npy", X)
+    for target, ignore in ((4, 3), (np.int64(4), np.int8(3)), (np.array([4]), {3})):
+        dataset = data.from_npy(tmp_path / "X.npy", target=target, ignore=ignore)
+        assert (dataset.feature_names, dataset.features.targets) == (("0", "1", "2"), ("4",))
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"target": -1}, ValueError, "target must count columns from 0, got -1"),
+        ({"target": 5}, fp.FileError, r"no column '5' in .*X\.npy"),
+        ({"target": "4"}, TypeError, "target must give columns by their numbers, got '4'"),
+        ({"ignore": [1.0]}, TypeError, r"ignore must give columns by their numbers, got 1\.0"),
+        ({"ignore": [True]}, TypeError, "ignore must give columns by their numbers, got True"),
+    ],
+)
+def test_columns_of_npy_files_are_numbers(tmp_path, options, error, message):
+    np.save(tmp_path / "X.npy", X)
+    with pytest.raises(error, match=message):
+        data.from_npy(tmp_path / "X.npy", **options)
 
 
 def test_arguments_of_datasets(tmp_path):

@@ -24,7 +24,7 @@ from .dataset import Dataset
 from .libsvm import LibsvmSource
 from .npy import BLOCK_BYTES, MIN_BLOCK_BYTES, NpySource
 from .parquet import ParquetSource
-from .paths import check_names
+from .paths import check_names, names_of, places_of
 from .preparation import Preparation, Prepare
 from .sizes import parse_bytes
 from .source import AsTheyAre, Features, Source
@@ -50,7 +50,7 @@ def from_npy(
     y_path: Path | None = None,
     target: int | Sequence[int] | None = None,
     *,
-    ignore: Collection[int] = (),
+    ignore: int | Collection[int] = (),
     prepare: How = None,
     memory_limit: int | str = "1GB",
     on_bad_rows: str = "error",
@@ -67,8 +67,8 @@ def from_npy(
     y_path : path-like, optional
         An array of shape (n_samples,) or (n_samples, n_outputs): numbers, or labels of any type.
     target : int or sequence of int, optional
-        Columns of X that are y, where there is no second file.
-    ignore : collection of int
+        Columns of X that are y, where there is no second file, counted from 0.
+    ignore : int or collection of int
         Columns to leave out.
     prepare, memory_limit, on_bad_rows
         See `fastprop.data`.
@@ -89,13 +89,13 @@ def from_npy(
     """
     block_bytes = max(MIN_BLOCK_BYTES, min(BLOCK_BYTES, parse_bytes("memory_limit", memory_limit) // 1024))
     source = NpySource(X_path, y_path, block_bytes)
-    targets = () if target is None else tuple(map(str, [target] if isinstance(target, int) else target))
-    if not targets and not ignore:
+    targets, left_out = places_of("target", target), places_of("ignore", ignore)
+    if not targets and not left_out:
         return _dataset(source, AsTheyAre(source.n_columns, y_path is not None), prepare, memory_limit, on_bad_rows)
     if targets and y_path is not None:
         raise ValueError(f"target names columns of X, but y_path is given, too: {os.fspath(y_path)}")
     names = [str(i) for i in range(source.n_columns)]
-    features = _plain(source.name, names, targets, [str(i) for i in ignore], y_path is not None)
+    features = _plain(source.name, names, targets, left_out, y_path is not None)
     return _dataset(source, features, prepare, memory_limit, on_bad_rows)
 
 
@@ -103,7 +103,7 @@ def from_parquet(
     paths: Paths,
     target: str | Sequence[str] | None = None,
     *,
-    ignore: Collection[str] = (),
+    ignore: str | Collection[str] = (),
     prepare: How = None,
     memory_limit: int | str = "1GB",
     on_bad_rows: str = "error",
@@ -119,7 +119,7 @@ def from_parquet(
         A file, several, a pattern such as "data/*.parquet", or a folder, whose folders `key=value` are columns.
     target : str or sequence of str, optional
         The column of y, or several.
-    ignore : collection of str
+    ignore : str or collection of str
         Columns to leave out.
     prepare, memory_limit, on_bad_rows
         See `fastprop.data`.
@@ -133,7 +133,7 @@ def from_parquet(
     FileError
         If a file is not Parquet or damaged, or files have different columns.
     """
-    source = ParquetSource(paths, ignore=ignore)
+    source = ParquetSource(paths, ignore=names_of(ignore))
     return _table(source, target, prepare, memory_limit, on_bad_rows)
 
 
@@ -141,8 +141,8 @@ def from_csv(
     paths: Paths,
     target: str | Sequence[str] | None = None,
     *,
-    ignore: Collection[str] = (),
-    text: Collection[str] = (),
+    ignore: str | Collection[str] = (),
+    text: str | Collection[str] = (),
     delimiter: str | None = None,
     prepare: How = None,
     memory_limit: int | str = "1GB",
@@ -156,9 +156,9 @@ def from_csv(
         A file, several or a pattern: .csv or .tsv, as they are or with .gz, .bz2 or .zst. All have the same header.
     target : str or sequence of str, optional
         The column of y, or several.
-    ignore : collection of str
+    ignore : str or collection of str
         Columns to leave out.
-    text : collection of str
+    text : str or collection of str
         Columns that hold text even where it looks like numbers.
     delimiter : str, optional
         By default that of comma, semicolon and tab which occurs most often in the header.
@@ -174,7 +174,7 @@ def from_csv(
     FileError
         If a file is empty, or files have different columns.
     """
-    source = CsvSource(paths, text=text, delimiter=delimiter, ignore=ignore)
+    source = CsvSource(paths, text=names_of(text), delimiter=delimiter, ignore=names_of(ignore))
     return _table(source, target, prepare, memory_limit, on_bad_rows)
 
 
@@ -247,8 +247,7 @@ def _dataset(source: Source, features: Features, prepare: How, memory_limit: int
 def _table(
     source: Source, target: str | Sequence[str] | None, prepare: How, memory_limit: int | str, on_bad_rows: str
 ) -> Dataset:
-    targets = () if target is None else (target,) if isinstance(target, str) else tuple(target)
-    features = _plain(source.name, list(source.columns), targets, (), False)
+    features = _plain(source.name, list(source.columns), names_of(target), (), False)
     return _dataset(source, features, prepare, memory_limit, on_bad_rows)
 
 

@@ -5,44 +5,22 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from ..arrow import kind_of
 from ..errors import FileError
+from .paths import option
 
 HOW_TO = {
-    "date": "store numbers made from it (year, month, day of the week) or leave it out (ignore={!r})",
-    "nested": "store its parts as columns of their own or leave it out (ignore={!r})",
-    "other": "leave it out (ignore={!r})",
+    "date": "store numbers made from it (year, month, day of the week) or leave it out",
+    "nested": "store its parts as columns of their own or leave it out",
+    "other": "leave it out",
 }
-
-
-def kind_of(type_: Any) -> str:
-    """ "number" or "text", else "date", "nested" or "other"."""
-    from pyarrow import types
-
-    if types.is_dictionary(type_):
-        type_ = type_.value_type
-    if types.is_integer(type_) or types.is_floating(type_) or types.is_decimal(type_):
-        return "number"
-    if types.is_boolean(type_) or types.is_null(type_):
-        return "number"
-    if is_string(type_):
-        return "text"
-    if types.is_temporal(type_):
-        return "date"
-    return "nested" if types.is_nested(type_) else "other"
-
-
-def is_string(type_: Any) -> bool:
-    """Whether it is text that is not coded as a dictionary."""
-    from pyarrow import types
-
-    return bool(types.is_string(type_) or types.is_large_string(type_) or types.is_string_view(type_))
 
 
 def usable_kind(path: str, name: str, type_: Any) -> str:
     """ "number" or "text"; FileError for a column that is neither, with what to do about it."""
     kind = kind_of(type_)
     if kind not in ("number", "text"):
-        advice = HOW_TO[kind].format([name])
+        advice = f"{HOW_TO[kind]} ({option('ignore', name)})"
         raise FileError(f"{path}, column {name!r} holds {type_}, which is neither numbers nor text: {advice}")
     return kind
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from ..errors import FileError
 from .csv_format import MISSING, is_number
+from .paths import option
 from .salvage import Place
 from .source import bad_row
 
@@ -116,7 +117,7 @@ def _value(name: str, cell: str, kind: str) -> float | str | None:
             raise BadCell(name, f"got {_shown(cell)}, which is not UTF-8 text")
         return cell
     if not is_number(cell):
-        raise BadCell(name, f"got {_shown(cell)}, expected a number (text=[{name!r}] keeps the column as text)")
+        raise BadCell(name, f"got {_shown(cell)}, expected a number ({option('text', name)} keeps the column as text)")
     value = float(cell)
     return None if math.isnan(value) else value
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from functools import partial
 
+from ..arguments import check_positive_int
 from .libsvm_parse import LARGEST, Lines, Rules, line_of, parse_lines, read_lines
 from .paths import Paths, file_size, find_files, title
 from .salvage import Place, parse
@@ -44,8 +45,7 @@ class LibsvmSource(Source):
     is_sequential = True
 
     def __init__(self, paths: Paths, n_features: int | None = None, zero_based: bool = False) -> None:
-        if n_features is not None and n_features < 1:
-            raise ValueError(f"n_features must be positive, got {n_features}")
+        n_features = check_positive_int("n_features", n_features, allow_none=True)
         self._files = {path: file_size(path) for path in find_files(paths, ENDINGS)}
         self.name = title(list(self._files))
         self.columns: dict[str, str] = {}

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from ..arrow import is_string, kind_of
 from ..errors import FileError
-from .arrow_types import cast, common_type, constant, is_string, kind_of, usable_kind
+from .arrow_types import cast, common_type, constant, usable_kind
 from .paths import Paths, check_size, file_size, find_files, title, wanted
 from .source import Block, Source, selected
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import difflib
 import glob
+import operator
 import os
+import shlex
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from ..errors import FileError
 
@@ -90,6 +93,42 @@ def wanted(file: str, names: Sequence[str], columns: Collection[str] | None, ign
     if not left:
         raise FileError(f"no column of {file} is left to learn from")
     return left
+
+
+def names_of(given: Any) -> tuple[str, ...]:
+    """The columns that an argument names: one name is one column, and a number is the name of one, too."""
+    if given is None:
+        return ()
+    several = [given] if isinstance(given, str) or hasattr(given, "__index__") else given
+    return tuple(str(name) for name in several)
+
+
+def places_of(argument: str, given: Any) -> tuple[str, ...]:
+    """As `names_of` for columns that have numbers only.
+
+    Raises
+    ------
+    TypeError
+        If one is no integer.
+    ValueError
+        If one is negative.
+    """
+    if given is None:
+        return ()
+    several = [given] if isinstance(given, str) or not isinstance(given, Iterable) else given
+    places = []
+    for place in several:
+        if isinstance(place, bool) or not hasattr(place, "__index__"):
+            raise TypeError(f"{argument} must give columns by their numbers, got {place!r}")
+        places.append(operator.index(place))
+    if any(place < 0 for place in places):
+        raise ValueError(f"{argument} must count columns from 0, got {min(places)}")
+    return tuple(map(str, places))
+
+
+def option(argument: str, name: str) -> str:
+    """How to name a column in an argument, in Python and on the command line: "ignore=['a b'], --ignore 'a b'"."""
+    return f"{argument}=[{name!r}], --{argument} {shlex.quote(name)}"
 
 
 def check_names(file: str, names: Sequence[str], asked: Collection[str]) -> None:

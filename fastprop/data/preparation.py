@@ -6,6 +6,7 @@ model file and applied again to every table that the model meets.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 from ..errors import FileError
 from . import stored
 from .columns import BlockColumns
+from .paths import option
 from .source import Block
 from .standardise import Scaling, standardise
 from .statistics import Distinct, Moments, Sample
@@ -344,7 +346,7 @@ class _Learner:
             if texts.overflows:
                 raise FileError(
                     f"{block.file}: column {name!r} holds more than {MAX_CATEGORIES} different texts: leave it out "
-                    f"(ignore, --ignore {name!r}) or hash it (hash={{{name!r}: 4096}}, --hash {name}=4096)"
+                    f"({option('ignore', name)}) or hash it (hash={{{name!r}: 4096}}, --hash {shlex.quote(name)}=4096)"
                 )
 
     def finish(self) -> Preparation:
