@@ -102,7 +102,8 @@ class Dataset:
         if text and isinstance(self.features, PlainColumns):
             names = ", ".join(map(repr, text))
             raise ValueError(
-                f"{self.source.name}: text in {names} is no number; prepare=True encodes it, ignore=[...] (--ignore) leaves it out"
+                f"{self.source.name}: text in {names} is no number; prepare=True encodes it, ignore=[...] (--ignore) "
+                f"leaves it out"
             )
         return self.features.transform(self._first_block())
 
