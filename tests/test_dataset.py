@@ -428,6 +428,16 @@ def test_the_loop_of_partial_fit_is_for_estimators(tmp_path):
         saved(tmp_path).partial_fit(fp.Network([fp.Dense(1)]))
 
 
+@pytest.mark.parametrize("kind", [fp.SGDClassifier, fp.SGDRegressor, fp.MLPClassifier, fp.MLPRegressor])
+def test_estimators_name_the_loop_of_partial_fit(tmp_path, kind):
+    dataset, model = saved(tmp_path), kind()
+    message = rf"{kind.__name__}\.fit takes arrays, got a Dataset: data\.partial_fit\(model, epochs=1\)"
+    with pytest.raises(TypeError, match=message):
+        model.fit(dataset)
+    with pytest.raises(TypeError, match=message):
+        model.fit(X=dataset, y=None)
+
+
 def test_the_loop_of_partial_fit_on_csr():
     S = sparse.random_array((2_000, 30), density=0.2, format="csr", rng=np.random.default_rng(0))
     y = np.asarray(S.sum(axis=1)).ravel() > np.median(S.sum(axis=1))

@@ -6,6 +6,8 @@ import functools
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
+from ..data.dataset import Dataset
+
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 GROWING = ("loss_curve_", "validation_scores_")  # lists that a call appends to
@@ -16,10 +18,17 @@ def all_or_nothing(method: Method) -> Method:
 
     Attributes are set before and during training, the network after it. Of two fits there must not be the number of
     features of one beside the network of the other: kernels would read and write beyond its weights.
+
+    A `Dataset` as X is refused here, before Python misses a y.
     """
 
     @functools.wraps(method)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(args[0] if args else kwargs.get("X"), Dataset):
+            raise TypeError(
+                f"{type(self).__name__}.{method.__name__} takes arrays, got a Dataset: data.partial_fit(model, epochs=1) "
+                f"trains a model on one"
+            )
         self.__dict__.pop("_ready", None)  # nor may a call that failed have prepared quick ones
         before = self.__dict__.copy()
         lengths = [(before[name], len(before[name])) for name in GROWING if before.get(name) is not None]
