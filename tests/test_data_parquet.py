@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import decimal
 import os
+import re
 import threading
+import warnings
 from contextlib import suppress
 
 import numpy as np
@@ -301,6 +303,34 @@ def test_open_row_groups_hold_what_is_said(write, codec):
             assert 1 << 20 < block.rows.nbytes <= 1.04 * parquet.BLOCK  # bits of what is missing come on top
             peak = max(peak, pool.bytes_allocated() - before)
     assert 2 * held < peak <= 4 * held
+
+
+def test_row_groups_too_large_for_the_memory_are_warned_of(write, monkeypatch):
+    monkeypatch.setattr(parquet, "UNNOTICED", 1 << 20)
+    rows = numbers(1 << 16, 20)
+    path = write(rows, row_group_size=1 << 16)
+    with pytest.warns(
+        RuntimeWarning, match=r"row group of 65,536 rows takes about \d+ MB, more than the 10 MB"
+    ) as told:
+        from_parquet(path, memory_limit="20MB")
+    assert [one.filename for one in told] == [__file__]
+    most = int(re.search(r"at most ([\d,]+) rows, or raise memory_limit", str(told[0].message))[1].replace(",", ""))
+    path = write(rows, row_group_size=most)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        source = from_parquet(path, memory_limit="20MB").source
+    assert source._held(source._largest) <= 10e6
+    with pytest.warns(RuntimeWarning, match="for reading: raise memory_limit"):  # 20 buffers are more
+        from_parquet(path, memory_limit="1MB")
+
+
+def test_blocks_are_smaller_where_the_memory_is(write):
+    path = write(numbers(1 << 16, 10), row_group_size=1 << 16)
+    largest = {}
+    for limit in ("30MB", "100MB", "1GB"):
+        source = from_parquet(path, memory_limit=limit).source
+        largest[limit] = max(block.rows.nbytes for block in source.read(0))
+    assert largest["30MB"] < 1.04 * parquet.LEAST_BLOCK < largest["100MB"] < 1.04 * 100e6 / 64 < largest["1GB"]
 
 
 # --- damage ---

@@ -538,6 +538,18 @@ def test_columns_of_npy_files_are_numbers(tmp_path, options, error, message):
         data.from_npy(tmp_path / "X.npy", **options)
 
 
+@pytest.mark.parametrize("prepare", [None, True])
+def test_parquet_without_rows(tmp_path, prepare):
+    pq, pa = pytest.importorskip("pyarrow.parquet"), pytest.importorskip("pyarrow")
+    rows = pa.table({"a": [1.0, 2.0], "y": [1.0, 0.0]})
+    pq.write_table(rows.slice(0, 0), tmp_path / "0.parquet")
+    pq.write_table(rows, tmp_path / "1.parquet")
+    with pytest.raises(fp.FileError, match=r"0\.parquet holds no rows"):
+        fp.Network([fp.Dense(1)]).fit(data.from_parquet(tmp_path / "0.parquet", "y", prepare=prepare), epochs=1)
+    both = data.from_parquet([tmp_path / "0.parquet", tmp_path / "1.parquet"], "y", prepare=prepare)
+    assert len(both.load()[0]) == 2
+
+
 def test_arguments_of_datasets(tmp_path):
     with pytest.raises(ValueError, match="unknown on_bad_rows 'ignore'"):
         saved(tmp_path, on_bad_rows="ignore")

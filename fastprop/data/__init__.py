@@ -28,6 +28,7 @@ from .paths import check_names, names_of, places_of
 from .preparation import Preparation, Prepare
 from .sizes import parse_bytes
 from .source import AsTheyAre, Features, Source
+from .windows import READING_SHARE
 
 __all__ = [
     "Dataset",
@@ -132,8 +133,15 @@ def from_parquet(
     ------
     FileError
         If a file is not Parquet or damaged, or files have different columns.
+
+    Warns
+    -----
+    RuntimeWarning
+        If a row group is so large that reading it takes more than half of `memory_limit`.
     """
-    source = ParquetSource(paths, ignore=names_of(ignore))
+    n_bytes = parse_bytes("memory_limit", memory_limit)
+    source = ParquetSource(paths, ignore=names_of(ignore), memory_limit=n_bytes)
+    source.warn_of_large_groups(int(READING_SHARE * n_bytes))
     return _table(source, target, prepare, memory_limit, on_bad_rows)
 
 

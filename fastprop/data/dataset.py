@@ -296,13 +296,17 @@ class Dataset:
         return tuple(getattr(self.features, "targets", ()))
 
     def _raw_blocks(self) -> Iterator[Block]:
-        """Our rows, as they were read."""
+        """Our rows, as they were read; FileError if there are none."""
+        n_rows = 0
         for piece in range(self.source.n_pieces):
             offset = 0
             for block in self.source.read(piece, self.skips):
                 kept = self.members(piece, offset, len(block))
                 offset += len(block)
+                n_rows += len(block) if kept is None else len(kept)
                 yield block if kept is None else block.of(kept)
+        if n_rows == 0:
+            raise self.without_rows()
 
     # ---- rows -----------------------------------------------------------------------------------------------------
 

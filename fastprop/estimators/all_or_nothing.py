@@ -26,8 +26,8 @@ def all_or_nothing(method: Method) -> Method:
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(args[0] if args else kwargs.get("X"), Dataset):
             raise TypeError(
-                f"{type(self).__name__}.{method.__name__} takes arrays, got a Dataset: data.partial_fit(model, epochs=1) "
-                f"trains a model on one"
+                f"{type(self).__name__}.{method.__name__} takes arrays, got a Dataset: "
+                f"data.partial_fit(model, epochs=1) trains on it"
             )
         self.__dict__.pop("_ready", None)  # nor may a call that failed have prepared quick ones
         before = self.__dict__.copy()
