@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .engine import Engine
-from .segments import Place
+
+if TYPE_CHECKING:
+    from .segments import Place
 
 
 def divergence_message(epoch: int, chunk: Any, what: str, n_good: int, place: Place | None) -> str:
