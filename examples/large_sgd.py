@@ -43,17 +43,19 @@ def train(paths: list[Path], target: str, memory: str, epochs: int, out: Path) -
     print(f"{data.n_samples or 'an unknown number of'} rows, {data.n_features} features")
 
     run = out.with_suffix(".ckpt")
-    if run.exists():
-        net = fp.resume(run)
+    try:
+        net = fp.resume(run)  # or the one before it, should the newest be missing or damaged
         print(f"going on from {run}, after {net.epochs_done} epochs")
-    else:
+    except FileNotFoundError:
+        print(f"no checkpoint yet: {run} begins here")
         net = fp.Network(
             [fp.Dense(64, activation="relu"), fp.Dense(64, activation="relu"), fp.Dense(1)],
             loss="mse", optimizer=fp.SGD(lr=0.02, momentum=0.9),
         )  # fmt: skip
     net.fit(train, epochs=epochs, batch_size=256, checkpoint=run, checkpoint_every=30)
     net.save(out)
-    run.unlink()
+    for path in (run, run.with_name(run.name + ".previous")):
+        path.unlink(missing_ok=True)
 
     found = net.evaluate(test)
     print(f"R2 {found['r2']:.3f} on the rows that were kept back; the model is {out}")

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
 import numpy as np
 import typer
 
-from . import Network, __version__, cli_data, load, tabular
+from . import FileError, Network, __version__, checkpoints, cli_data, load, tabular
 from . import resume as load_run
+from .atomic import check_writable
 from .cli_values import hashed, seconds, widths
 from .data.dataset import LOAD_SHARE, Dataset
 from .data.preparation import Preparation, Prepare
@@ -24,6 +25,9 @@ from .streams import suited
 from .warmup import warmup as compile_usual
 
 IMPORT_SECONDS = time.process_time()  # of this process so far: Python's start and all imports, Numba's above all
+
+# Options of `train` that may be others when a run goes on; those that change its bits are compared by `fit`.
+FREE = ("data", "format", "memory_limit", "epochs", "threads", "checkpoint", "every", "resume", "out")
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -79,6 +83,7 @@ def demo(
 
 @app.command()
 def train(
+    context: typer.Context,
     data: Data,
     target: Target = None,
     task: Annotated[
@@ -115,8 +120,10 @@ def train(
     memory_limit: MemoryLimit = "1GB",
     on_bad_rows: OnBadRows = "error",
     checkpoint: Annotated[Path | None, typer.Option(help="A file that the run is saved to while it goes on.")] = None,
-    every: Annotated[str, typer.Option(help="How often, as 60s, 5m or 500ms.")] = "60s",
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from --checkpoint, if it is there.")] = False,
+    every: Annotated[str | None, typer.Option(help="How often, as 5m or 500ms. Default: 60s.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from --checkpoint, if it is there, perhaps to more --epochs.")
+    ] = False,
     out: Annotated[Path, typer.Option(help="Where the model goes.")] = Path("model.safetensors"),
 ) -> None:
     """Train a network to predict columns from the others.
@@ -127,26 +134,30 @@ def train(
     quarter of the memory limit are streamed from their files.
     """
     given = cli_data.Given(data, format, memory_limit, on_bad_rows)
-    _check_out(out, given)
+    _check_out(out, given, target or ())
     settings = tabular.Settings(
         hidden=widths(hidden), activation=activation, loss=loss, epochs=epochs, batch_size=batch_size, lr=lr,
         dropout=dropout, validation_fraction=validation_fraction, early_stopping=early_stopping, seed=seed,
         n_threads=threads, checkpoint=None if checkpoint is None else str(checkpoint),
-        checkpoint_every=seconds("every", every),
+        checkpoint_every=seconds("every", every or "60s"),
     )  # fmt: skip
     if not target and given.kind != "libsvm":
         raise ValueError("target must name the column to predict")
-    if resume and checkpoint is None:
-        raise ValueError("resume needs --checkpoint: the file to go on from")
+    if checkpoint is not None:
+        _check_checkpoint(checkpoint, out, given, target or ())
+    elif resume or every:
+        raise ValueError(f"{'resume' if resume else 'every'} needs --checkpoint: the file that the run is saved to")
+    chosen = _chosen(context)
+    run = _run_of(checkpoint, chosen) if checkpoint is not None and resume else None
     # The link of poisson is exp: its target must stay a count.
     prepare = Prepare(hashed(hash or ()), log_target, task, standardise_target=loss != "poisson", seed=seed)
     rows = given.dataset(target or (), prepare, ignore or (), text=text or ())
     assert rows.preparation is not None
     net = tabular.build(rows.preparation, settings)
     _say_data(rows, rows.preparation)
-    if resume and checkpoint is not None and checkpoint.exists():
-        net = load_run(checkpoint)
-        say("resuming", f"{checkpoint}, in epoch {net.epochs_done + 1}")
+    if run is not None:
+        net = _going_on(run, net, epochs)
+    net.extra = {"options": {**chosen, "epochs": epochs}}
     _train(net, rows, settings, out)
 
 
@@ -262,6 +273,48 @@ def _described(target: Learnt) -> str:
     return f"{', '.join(target.names) or 'beside the rows'}, {task}"
 
 
+def _chosen(context: typer.Context) -> dict[str, Any]:
+    """The options of a run that must be the same when it goes on, as JSON."""
+    options = {name: value for name, value in context.params.items() if name not in FREE}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
+
+
+def _run_of(checkpoint: Path, options: Mapping[str, Any]) -> Network | None:
+    """The network of a checkpoint, if there is one, to go on with.
+
+    Raises
+    ------
+    FileError
+        If it cannot be read, or something else than `train` wrote it.
+    ValueError
+        Naming the first of the `options` that is another than it was.
+    """
+    try:
+        net = load_run(checkpoint)
+    except FileNotFoundError:
+        say("resuming", f"no checkpoint yet: {checkpoint} begins here")
+        return None
+    before = net.extra.get("options")
+    if not isinstance(before, dict) or net._run is None:
+        raise FileError(f"{checkpoint} cannot be resumed here: `fastprop train` did not write it")
+    for name, value in options.items():
+        if before.get(name) != value:
+            raise ValueError(f"{name} must be {before.get(name)!r} as in {checkpoint}, got {value!r}")
+    return net
+
+
+def _going_on(run: Network, fresh: Network, epochs: int) -> Network:
+    """A resumed network, for so many epochs in all; says where it stands. `fresh` is what would begin now."""
+    assert run._run is not None
+    stopped = ", after which it was stopped: nothing is left to do" if run._run.now().is_stopped else ""
+    say("resuming", f"a run of which {run.epochs_done} of {epochs} epochs are done{stopped}")
+    before = run.extra["options"].get("epochs")
+    if before != epochs and not stopped:
+        run.optimizer.lr = fresh.optimizer.lr
+        say("schedule", f"the learning rate falls to 0 within {epochs} epochs now, not {before}")
+    return run
+
+
 def _train(net: Network, rows: Dataset, settings: tabular.Settings, out: Path) -> None:
     """Train, say how it went, and write the model."""
     start, untrained = time.perf_counter(), net.get_weights()
@@ -272,14 +325,15 @@ def _train(net: Network, rows: Dataset, settings: tabular.Settings, out: Path) -
             say("stopped", "by Ctrl-C before the first step; nothing was written")
         else:
             net.preparation_ = rows.preparation
-            net.save(out)
-            say("stopped", f"by Ctrl-C; the weights of the last step are in {out}")
+            net.save(out, {})
+            again = f"; with --resume the run in {settings.checkpoint} goes on" if settings.checkpoint else ""
+            say("stopped", f"by Ctrl-C; the weights of the last step are in {out}{again}")
         raise typer.Exit(130) from None
     say("training", f"{len(history['loss'])} epochs in {time.perf_counter() - start:.2f} s")
     if history.get("skipped", [0])[-1]:
         say("skipped", f"{int(history['skipped'][-1])} rows that cannot be used")
     _say_result(history)
-    net.save(out)
+    net.save(out, {})
     say("model", out)
 
 
@@ -289,15 +343,29 @@ def _folder(path: Path) -> Path:
     return path
 
 
-def _check_out(out: Path, data: cli_data.Given) -> None:
+def _check_out(out: Path, data: cli_data.Given, target: Sequence[str] = ()) -> None:
     """Before the work, not after it: that the file can be written and is not the one that is read."""
     _folder(out.parent)
     if out.is_dir():
         raise ValueError(f"out must be a file, got the folder {out}")
-    if data.is_same_file(out):
+    if data.is_same_file(out, target):
         raise ValueError(f"out must be another file than the data, got {out} for both")
     if not os.access(out if out.exists() else out.parent, os.W_OK):
         raise PermissionError(13, "out may not be written", str(out))
+
+
+def _check_checkpoint(checkpoint: Path, out: Path, data: cli_data.Given, target: Sequence[str]) -> None:
+    """Likewise, and that it may take the place of what is there."""
+    _folder(checkpoint.parent)
+    if checkpoint.is_dir():
+        raise ValueError(f"checkpoint must be a file, got the folder {checkpoint}")
+    if data.is_same_file(checkpoint, target):
+        raise ValueError(f"checkpoint must be another file than the data, got {checkpoint} for both")
+    former = checkpoint.with_name(checkpoints.previous_name(checkpoint))
+    if os.path.realpath(out) in (os.path.realpath(checkpoint), os.path.realpath(former)):
+        raise ValueError(f"checkpoint must be another file than out, got {checkpoint}, and {out} for the model")
+    check_writable(checkpoint)
+    checkpoints.check_replaceable(checkpoint)
 
 
 def _say_result(history: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from .data import from_csv, from_libsvm, from_npy, from_parquet
 from .data.columns import PlainColumns
 from .data.dataset import Dataset
 from .data.npz import NpzSource
-from .data.paths import check_names
+from .data.paths import check_names, find_files
 from .data.preparation import Preparation, Prepare
 
 Format = Literal["csv", "parquet", "npy", "npz", "libsvm"]
@@ -45,8 +46,23 @@ class Given:
 
     @property
     def kind(self) -> Format:
-        """The format, given or found."""
-        return self.format or format_of(self.paths[0])
+        """The format, given or found.
+
+        Raises
+        ------
+        ValueError
+            If it is not known, or the files have several.
+        """
+        if self.format:
+            return self.format
+        first = format_of(self.paths[0])
+        for path in self.paths[1:]:
+            with contextlib.suppress(UnknownFormatError):
+                other = format_of(path)
+                if other != first:
+                    what = f"{self.paths[0]} ({first}) and {path} ({other})"
+                    raise ValueError(f"data must be files of one format, got {what}")
+        return first
 
     def dataset(
         self,
@@ -107,9 +123,13 @@ class Given:
         left = tuple(name for name in source.columns if name not in {*target, *ignore})
         return Dataset(source, PlainColumns(left, tuple(target), bool(target)), **options)
 
-    def is_same_file(self, out: Path) -> bool:
-        """Whether `out` is one of the files that are read."""
-        return out.exists() and any(os.path.exists(path) and out.samefile(path) for path in self.paths)
+    def is_same_file(self, out: Path, target: Sequence[str] = ()) -> bool:
+        """Whether `out` is one of the files that are read: those of patterns, of folders and a second .npy file too."""
+        if not out.exists():
+            return False
+        endings = [ending + packed for ending, kind in FORMATS.items() if kind == self.kind for packed in ("", *PACKED)]
+        beside = [path for path in target if self.kind == "npy" and os.path.isfile(path)]
+        return any(out.samefile(path) for path in [*find_files(self.paths, endings), *beside])
 
 
 def _text_that_looks_like_numbers(data: Dataset, prepare: Any) -> list[str]:
@@ -124,12 +144,16 @@ def _number(path: str, name: str) -> int:
     return int(name)
 
 
+class UnknownFormatError(ValueError):
+    """The name of a file does not say its format."""
+
+
 def format_of(path: str) -> Format:
     """The format of a file, of the files of a pattern, or of those in a folder.
 
     Raises
     ------
-    ValueError
+    UnknownFormatError
         If the ending is not one that we know; the message has the option that says it.
     """
     names = sorted(file.name for file in Path(path).rglob("*")) if os.path.isdir(path) else [path]
@@ -139,7 +163,7 @@ def format_of(path: str) -> Format:
             ending = os.path.splitext(stem)[1]
         if ending in FORMATS:
             return FORMATS[ending]
-    raise ValueError(
+    raise UnknownFormatError(
         f"data must be .csv, .tsv, .parquet, .npy, .npz or .libsvm files, got {path!r}; --format says what others are, "
         f"as --format libsvm"
     )

@@ -170,6 +170,16 @@ def test_a_network_that_was_saved_from_python(ok, folder):
         ("train rooms.csv --target price --every soon", "every must be a duration such as 60s, 5m or 50ms, got 'soon'"),
         ("train rooms.csv --target price --every 0s", "every must be a duration"),
         ("train rooms.csv --target price --resume", "resume needs --checkpoint"),
+        ("train rooms.csv --target price --every 5s", "every needs --checkpoint"),
+        ("train rooms.csv --target price --checkpoint rooms.csv", "checkpoint must be another file than the data"),
+        ("train *.csv --target price --checkpoint rooms.csv", "checkpoint must be another file than the data"),
+        ("train . --target price --checkpoint rooms.csv", "checkpoint must be another file than the data"),
+        ("train rooms.csv --target price --checkpoint model.safetensors", "checkpoint must be another file than out"),
+        ("train rooms.csv --target price --checkpoint a --out a.previous", "checkpoint must be another file than out"),
+        ("train no.csv --target price --checkpoint no/run.ckpt", "no such folder: no"),
+        ("train no.csv --target price --checkpoint .", "checkpoint must be a file, got the folder ."),
+        ("train rooms.csv no.parquet --target price", "files of one format, got rooms.csv (csv) and no.parquet (parq"),
+        ("train *.csv --target price --out rooms.csv", "out must be another file than the data"),
         ("train rooms.csv --target price --memory-limit much", "memory_limit must be a size such as"),
         ("train rooms.csv --format parquet --target price", "rooms.csv is damaged, or not a Parquet file"),
         ("train rooms.csv --target price --hidden 12,x", "hidden must be widths separated by commas"),
@@ -232,7 +242,7 @@ def test_ctrl_c_keeps_what_was_learnt(run, ok, rooms, monkeypatch, trained):
     code, out, _ = run("train", rooms, "--target", "price", "--epochs", 20)
     assert code == 130
     if trained:
-        assert "the weights of the last step are in model.safetensors" in out
+        assert "the weights of the last step are in model.safetensors\n" in out
         assert reported(ok("evaluate", "model.safetensors", rooms, "--target", "price"), "R2") > 0.5
     else:
         assert "before the first step" in out

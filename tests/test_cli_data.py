@@ -225,10 +225,103 @@ def test_a_run_that_was_stopped_goes_on(ok, run, table, monkeypatch, limit):
         patched.setattr(fp.Network, "fit", lambda net, *args, **how: fit(net, *args, callbacks=[Stop()], **how))
         code, out, _ = run(*train)
     assert (code, "stopped" in out) == (130, True)
-    assert "resuming    run.ckpt" in ok(*train, "--resume")
+    assert "with --resume the run in run.ckpt goes on" in out
+    assert "resuming    a run of which 3 of 6 epochs are done\n" in ok(*train, "--resume")
     whole, resumed = (fp.load(name).state_dict() for name in ("whole.safetensors", "model.safetensors"))
     for name, array in whole.items():
         np.testing.assert_array_equal(resumed[name], array)
+
+
+RUN = ("train", "d.csv", "--target", "y", "--hidden", "8", "--checkpoint", "run.ckpt")
+
+
+@pytest.fixture
+def line():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=N)
+    write_csv("d.csv", pa.table({"x": x, "more": rng.normal(size=N), "y": x + rng.normal(0, 0.1, N)}))
+
+
+def rates():
+    return fp.resume("run.ckpt").history_["lr"]
+
+
+def test_a_run_begins_where_there_is_no_checkpoint_yet(ok, line):
+    assert "no checkpoint yet: run.ckpt begins here" in ok(*RUN, "--epochs", 2, "--resume")
+    assert fp.load("model.safetensors").extra == {}
+    assert "a run of which 2 of 2 epochs are done" in ok(*RUN, "--epochs", 2, "--resume")
+
+
+def test_a_run_goes_on_from_the_checkpoint_before(ok, line):
+    """Where the newest has vanished, the one before it is still there."""
+    ok(*RUN, "--epochs", 2)
+    Path("run.ckpt").rename("run.ckpt.previous")
+    with pytest.warns(RuntimeWarning, match="previous, is taken"):
+        assert "2 of 2 epochs are done" in ok(*RUN, "--epochs", 2, "--resume")
+
+
+def test_a_run_that_grows_has_its_schedule_laid_out_anew(ok, line):
+    """The same rates as a run of that length has from there on, not the 0 that the first ended with."""
+    ok(*RUN, "--epochs", 6, "--early-stopping", 0)
+    longer = rates()
+    ok(*RUN, "--epochs", 3, "--early-stopping", 0)
+    shorter = rates()
+    out = ok(*RUN, "--epochs", 6, "--early-stopping", 0, "--resume")
+    assert "a run of which 3 of 6 epochs are done" in out
+    assert "schedule    the learning rate falls to 0 within 6 epochs now, not 3" in out
+    assert rates() == shorter + longer[3:]
+    assert longer[3] > 100 * shorter[-1]
+    assert "schedule" not in ok(*RUN, "--epochs", 6, "--early-stopping", 0, "--resume")
+
+
+def test_a_run_that_was_stopped_early_is_over(ok, line):
+    stop = ("--epochs", 500, "--lr", "0.3", "--early-stopping", 1)
+    ok(*RUN, *stop)
+    n = len(rates())
+    assert n < 500
+    assert f"{n} of 500 epochs are done, after which it was stopped: nothing is left to do" in ok(
+        *RUN, *stop, "--resume"
+    )
+    assert len(rates()) == n
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--hidden 16", "hidden must be '8' as in run.ckpt, got '16'"),
+        ("--lr 0.1", "lr must be 0.003 as in run.ckpt, got 0.1"),
+        ("--loss mae", "loss must be None as in run.ckpt, got 'mae'"),
+        ("--seed 1", "seed must be 0"),
+        ("--dropout 0.1", "dropout must be 0.0"),
+        ("--batch-size 10", "batch_size must be None"),
+        ("--ignore more", "ignore must be [] as in run.ckpt, got ['more']"),
+        ("--validation-fraction 0.2", "validation_fraction must be 0.1"),
+        ("--epochs 1", "epochs must be at least the 2 that are done, got 1"),
+    ],
+)
+def test_other_options_than_those_of_the_checkpoint_are_named(ok, run, line, option, message):
+    ok(*RUN, "--epochs", 2)
+    code, _, err = run(*RUN, "--epochs", 2, "--resume", *option.split())
+    assert code == 2
+    assert message in err
+
+
+def test_files_that_are_no_run_of_the_command_are_kept(ok, run, line):
+    Path("notes.txt").write_text("mine")
+    code, _, err = run(*RUN, "--checkpoint", "notes.txt")
+    assert (code, "cannot write a checkpoint to notes.txt: there is a file that is none" in err) == (2, True)
+    assert Path("notes.txt").read_text() == "mine"
+    fp.Network([fp.Dense(1)]).build(3).checkpoint("python.ckpt")
+    code, _, err = run(*RUN, "--checkpoint", "python.ckpt", "--resume")
+    assert (code, "`fastprop train` did not write it" in err) == (2, True)
+
+
+def test_a_second_file_of_targets_is_not_overwritten(run):
+    np.save("x.npy", np.zeros((N, 2)))
+    np.save("y.npy", np.zeros(N))
+    for option in ("--out", "--checkpoint"):
+        code, _, err = run("train", "x.npy", "--target", "y.npy", option, "y.npy")
+        assert (code, "must be another file than the data" in err) == (2, True)
 
 
 def test_bad_rows_are_named_or_left_out(ok, run, table):

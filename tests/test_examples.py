@@ -27,5 +27,29 @@ def test_large_sgd(tmp_path):
     paths = example.make_flights(tmp_path, n_rows=40_000)
     out = tmp_path / "m.safetensors"
     assert example.main([*map(str, paths), "--memory", "16MB", "--out", str(out)]) > 0.7
-    assert out.exists()
-    assert not out.with_suffix(".ckpt").exists()
+    assert sorted(path.name for path in tmp_path.iterdir() if path not in paths) == ["m.safetensors"]
+
+
+@pytest.mark.skipif(not FOLDER.is_dir(), reason="needs the repository's examples/")
+def test_large_sgd_goes_on(tmp_path, capsys):
+    """From the checkpoint before, where the newest has vanished."""
+    example = load("large_sgd")
+    arguments = [*map(str, example.make_flights(tmp_path, n_rows=4_000)), "--out", str(tmp_path / "m.safetensors")]
+    fit = example.fp.Network.fit
+
+    def stopped(net, *args, epochs, **options):
+        fit(net, *args, epochs=1, **options)
+        net.checkpoint(options["checkpoint"])
+        options["checkpoint"].rename(tmp_path / "m.ckpt.previous")
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(example.fp.Network, "fit", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            example.main(arguments)
+    with pytest.warns(RuntimeWarning, match="previous, is taken"):
+        example.main(arguments)
+    printed = capsys.readouterr().out
+    assert "no checkpoint yet" in printed
+    assert "m.ckpt, after 1 epochs" in printed
+    assert not list(tmp_path.glob("*.ckpt*"))
