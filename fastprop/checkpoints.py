@@ -5,6 +5,7 @@ The checksum is BLAKE2b of the whole file with zeros where it stands itself, so 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -38,8 +39,12 @@ def check_replaceable(path: str | os.PathLike[str]) -> None:
     ------
     FileError
         Naming the path.
+    OSError
+        If the name that the checkpoint will have as the one before is too long.
     """
     newest = os.path.realpath(path)
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        os.lstat(_previous(path))
     if not os.path.isfile(newest) or not os.path.getsize(newest) or _begins_as_ours(newest):
         return
     if not _begins_as_ours(_previous(path)):

@@ -181,6 +181,13 @@ def test_folders_that_cannot_be_flushed(error, tmp_path, monkeypatch):
     assert checkpoints.read(tmp_path / "run.ckpt")[0]["k"] == 0
 
 
+def test_a_name_that_is_too_long_for_the_one_before_is_refused_at_once(tmp_path):
+    with pytest.raises(OSError, match=r"q\.previous") as caught:
+        fit(network(), {}, checkpoint=tmp_path / ("q" * 250))
+    assert caught.value.errno == errno.ENAMETOOLONG
+    assert names(tmp_path) == []
+
+
 # ---- what is no checkpoint ----------------------------------------------------------------------------------------
 
 
