@@ -66,7 +66,7 @@ def replacing(
             temporary.touch(exist_ok=False)  # an unwritable folder says so itself, as OSError
             mode = (target if target.exists() else temporary).stat().st_mode
             yield temporary
-            temporary.chmod(stat.S_IMODE(mode))  # safetensors makes files that only the owner can read
+            temporary.chmod(stat.S_IMODE(mode))  # the rights of the file that it replaces
             _flush(temporary, os.O_RDWR)
             if previous is not None and target.exists() and is_whole(target):
                 _keep(target, target.with_name(previous))

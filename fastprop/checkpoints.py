@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import warnings
 from collections.abc import Mapping
@@ -22,7 +21,6 @@ from .errors import FileError
 START = b'{"__metadata__":{"checksum":"'
 DIGITS = 64
 BLOCK = 1 << 20  # bytes read at a time
-DTYPES = {dtype: name for name, dtype in files.DTYPES.items()}
 
 
 def previous_name(path: str | os.PathLike[str]) -> str:
@@ -70,31 +68,14 @@ def write(path: str | os.PathLike[str], description: Mapping[str, Any], arrays: 
         See `check_replaceable`.
     """
     check_replaceable(path)
-    header = _header(description, arrays)
+    parts = files.parts_of({"checksum": "0" * DIGITS, files.KEY: files.json_of(description)}, arrays)
     with replacing(path, previous_name(path), _is_whole) as temporary, open(temporary, "r+b") as file:
         digest = hashlib.blake2b(digest_size=DIGITS // 2)
-        parts: list[Any] = [len(header).to_bytes(8, "little"), header, *map(_plain, arrays.values())]
         for part in parts:
             digest.update(part)  # of large parts this and `write` let other threads run
             file.write(part)
         file.seek(8 + len(START))
         file.write(digest.hexdigest().encode())
-
-
-def _header(description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> bytes:
-    """The JSON that a safetensors file begins with; spaces make it a multiple of 8 bytes."""
-    metadata = {"checksum": "0" * DIGITS, **files.metadata_of(description)}
-    entries: dict[str, Any] = {"__metadata__": metadata}
-    end = 0
-    for name, array in arrays.items():
-        begin, end = end, end + array.nbytes
-        entries[name] = {"dtype": DTYPES[array.dtype], "shape": array.shape, "data_offsets": (begin, end)}
-    header = json.dumps(entries, separators=(",", ":")).encode()
-    return header + b" " * (-len(header) % 8)
-
-
-def _plain(array: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
 
 
 def _previous(path: str | os.PathLike[str]) -> str:
@@ -103,12 +84,15 @@ def _previous(path: str | os.PathLike[str]) -> str:
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The description and the arrays of the checkpoint that `opened` opens."""
+    with opened(path) as contents:
+        return contents.description, dict(contents)
+
+
+def opened(path: str | os.PathLike[str]) -> files.Contents:
     """The checkpoint at `path`; if that is damaged or missing, with a RuntimeWarning the one before it.
 
-    Returns
-    -------
-    description : dict
-    arrays : dict of str to ndarray
+    Its arrays are read when they are asked for, so that their shapes can be refused before memory is taken for them.
 
     Raises
     ------
@@ -120,22 +104,22 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.nda
     newest = os.path.realpath(path)
     previous = _previous(path)
     try:
-        return _read(newest)
+        return _opened(newest)
     except (FileError, OSError) as error:
         if not os.path.exists(previous):
             raise
         reason = error
     try:
-        found = _read(previous)
+        found = _opened(previous)
     except (FileError, OSError) as error:
         raise FileError(f"{reason}; nor the one before it: {error}") from error
     warnings.warn(f"{reason}; the checkpoint before it, {previous}, is taken", RuntimeWarning, stacklevel=3)
     return found
 
 
-def _read(path: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def _opened(path: str) -> files.Contents:
     _verify(path)
-    return files.read(path)
+    return files.Contents(path)
 
 
 def _verify(path: str) -> None:

@@ -23,10 +23,13 @@ Path: TypeAlias = "str | os.PathLike[str]"
 VERSION = 1
 KEY = "fastprop"
 MAX_HEADER = 100 * 10**6  # bytes; the limit of safetensors itself
-MAX_OBJECTS = 2**26  # bytes that a header takes as Python objects; more only in a file of half of that
+MAX_OBJECTS = (
+    2**26
+)  # bytes that a header takes as Python objects beyond the size of its file: names of 600,000 features
 MAX_DEPTH = 64  # of objects and lists in each other: Residual in Residual takes two
 MAX_DIMENSIONS = 8
 DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8"), "I64": np.dtype("<i8")}
+NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
 def write(path: Path, description: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -49,24 +52,41 @@ def write(path: Path, description: Mapping[str, Any], arrays: Mapping[str, NDArr
     OSError
         If the file cannot be written.
     """
-    from safetensors.numpy import save_file
-
-    for name, array in arrays.items():
-        if array.dtype not in DTYPES.values():
-            raise TypeError(f"array {name!r} must be float32, float64 or int64, got {array.dtype}")
-    metadata = metadata_of(description)
-    with replacing(path) as temporary:
-        save_file({name: np.asarray(a, order="C") for name, a in arrays.items()}, temporary, metadata)
+    parts = parts_of({KEY: json_of(description)}, arrays)
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        for part in parts:  # safetensors' own writer says of a full disk neither the number nor the path
+            file.write(part)
 
 
-def metadata_of(description: Mapping[str, Any]) -> dict[str, str]:
-    """The metadata of a file: the description as JSON, with the version."""
+def json_of(description: Mapping[str, Any]) -> str:
+    """The description as JSON, with the version."""
     text = json.dumps({**description, "version": VERSION}, default=_plain)
-    if object_bytes(text) > max(MAX_OBJECTS, 2 * len(text)):
-        raise ValueError(f"the description holds too much: more than {MAX_OBJECTS} bytes of strings and numbers")
     if not is_shallow(text):
         raise ValueError(f"the description must not be nested deeper than {MAX_DEPTH}")
-    return {KEY: text}
+    return text
+
+
+def parts_of(metadata: Mapping[str, str], arrays: Mapping[str, NDArray[Any]]) -> list[Any]:
+    """What a safetensors file consists of: the length of its header, the header, the bytes of each array.
+
+    Spaces make the header a multiple of 8 bytes.
+    """
+    entries: dict[str, Any] = {"__metadata__": metadata}
+    end = 0
+    for name, array in arrays.items():
+        if array.dtype not in NAMES:
+            raise TypeError(f"array {name!r} must be float32, float64 or int64, got {array.dtype}")
+        begin, end = end, end + array.nbytes
+        entries[name] = {"dtype": NAMES[array.dtype], "shape": array.shape, "data_offsets": (begin, end)}
+    text = json.dumps(entries, separators=(",", ":"))
+    if object_bytes(text) > MAX_OBJECTS + len(text):
+        raise ValueError(f"the description holds too much: more than {MAX_OBJECTS} bytes of strings and numbers")
+    header = text.encode() + b" " * (-len(text) % 8)
+    return [len(header).to_bytes(8, "little"), header, *map(_bytes, arrays.values())]
+
+
+def _bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -94,8 +114,9 @@ class Contents(Mapping[str, "NDArray[Any]"]):
 
     So whoever knows what the arrays must be can refuse a file before memory is taken for them. The reader trusts
     nothing: lengths are held against the file's size before anything of that length is read, and what the JSON would
-    take as Python objects is bounded too. A memory map (safetensors' way) would double the resident memory, and kill
-    the process if the file shrinks.
+    take as Python objects is bounded too. Opening a file takes at most twice its size and `MAX_OBJECTS`, whatever it
+    holds; three times its size where half of it is one long string. A memory map (safetensors' way) would double the
+    resident memory, and kill the process if the file shrinks.
 
     Parameters
     ----------
@@ -178,7 +199,7 @@ class Contents(Mapping[str, "NDArray[Any]"]):
             raise self._error(f"its header is damaged or not JSON: {error}") from error
 
     def _parse(self, text: str) -> dict[str, Any]:
-        if object_bytes(text) > max(MAX_OBJECTS, 2 * self.size):
+        if object_bytes(text) > MAX_OBJECTS + self.size:
             raise self._error(f"its header would take more than {MAX_OBJECTS} bytes")
         if not is_shallow(text):
             raise self._error("its header is damaged or not JSON: it is nested too deep")
@@ -231,8 +252,13 @@ class Entry(NamedTuple):
 
 
 def object_bytes(text: str) -> int:
-    """At least what a JSON text takes as Python objects: some 64 bytes for a list or a string, 32 for a number."""
-    return 64 * (text.count("[") + text.count("{")) + 32 * (text.count('"') + text.count(",") + 1)
+    """At least what a JSON text takes as Python objects, while it is read; without reading it.
+
+    Some 64 bytes for a list or a string and 32 for a number; a member of an object takes 128 more, for the table of
+    hashes, which doubles as it grows, and the pair that `_distinct` looks at.
+    """
+    members, texts, lists = text.count(":"), text.count('"'), text.count("[") + text.count("{")
+    return 128 * members + 64 * lists + 32 * (texts + text.count(",") + 1)
 
 
 def is_shallow(text: str) -> bool:

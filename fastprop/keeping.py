@@ -130,17 +130,34 @@ def _prefixed(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.nda
 # ---- back ---------------------------------------------------------------------------------------------------------
 
 
-def groups_of(arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+class Group(Mapping[str, "np.ndarray"]):
+    """Some arrays of a file under the names that the network has for them; each is read when it is asked for."""
+
+    def __init__(self, source: Mapping[str, np.ndarray]) -> None:
+        self.source = source
+        self.names: dict[str, str] = {}  # those of the file
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.source[self.names[name]]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def groups_of(arrays: Mapping[str, np.ndarray]) -> dict[str, Group]:
     """The arrays of a checkpoint: "" for the model's, "slots.0", ... and "best"."""
-    groups: dict[str, dict[str, np.ndarray]] = {"": {}}
-    for name, array in arrays.items():
+    groups = {"": Group(arrays)}
+    for name in arrays:
         group, _, rest = name.partition("layers.")
-        groups.setdefault(group.rstrip("."), {})["layers." + rest] = array
+        groups.setdefault(group.rstrip("."), Group(arrays)).names["layers." + rest] = name
     return groups
 
 
 def restore(
-    net: Network, description: Mapping[str, Any], groups: dict[str, dict[str, np.ndarray]], custom: Any
+    net: Network, description: Mapping[str, Any], groups: Mapping[str, Mapping[str, np.ndarray]], custom: Any
 ) -> None:
     """Put a network that has the model's arrays where the checkpoint was taken.
 

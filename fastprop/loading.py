@@ -81,12 +81,11 @@ def resume(path: str | os.PathLike[str], custom: Mapping[str, Any] | None = None
     ValueError
         If a class of your own is neither in `custom` nor registered; the message names it.
     """
-    description, arrays = checkpoints.read(path)
-    groups = groups_of(arrays)
-    with _naming_damage(path):
-        size = sum(array.nbytes for array in arrays.values())
-        net = _network_of(description, groups[""], groups[""], size, custom)
-        restore(net, description, groups, custom)
+    with checkpoints.opened(path) as contents, _naming_damage(path):
+        groups = groups_of(contents)
+        entries = {name: contents.entries[whole] for name, whole in groups[""].names.items()}
+        net = _network_of(contents.description, entries, groups[""], contents.size, custom)
+        restore(net, contents.description, groups, custom)
     return net
 
 

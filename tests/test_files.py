@@ -87,6 +87,24 @@ def test_a_failed_write_leaves_the_old_file(path, monkeypatch):
     assert list(path.parent.iterdir()) == [path]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no limits of processes")
+def test_a_full_disk_is_an_os_error_that_names_the_path(tmp_path, run_script):
+    script = """
+        import errno, resource, sys, fastprop as fp
+        net, path = fp.Network([fp.Dense(100)]).build(100), sys.argv[1]
+        net.save(path)
+        before = open(path, "rb").read()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+        for write in (net.save, net.checkpoint):
+            try:
+                write(path)
+            except OSError as error:
+                print(error.errno == errno.EFBIG, error.filename == path, open(path, "rb").read() == before)
+    """
+    assert run_script(script, tmp_path / "m").split() == ["True"] * 6
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
+
+
 def test_writing_over_a_file(path):
     files.write(path, {"second": True}, {})
     assert files.read(path) == ({"second": True}, {})

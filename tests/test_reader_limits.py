@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import fastprop as fp
-from fastprop import files
+from fastprop import checkpoints, files
 
 pytestmark = pytest.mark.quick
 
@@ -44,12 +44,12 @@ def path(tmp_path):
     return tmp_path / "m"
 
 
-def refused(path, message, most=2 << 20):
+def refused(path, message, most=2 << 20, read=fp.load):
     """Loading is refused with `message`, and takes at most twice the file and `most` bytes."""
     tracemalloc.start()
     try:
         with pytest.raises(fp.FileError, match=message):
-            fp.load(path)
+            read(path)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -117,6 +117,47 @@ def test_arrays_fill_the_file(path):
 def test_headers_that_would_take_more_than_they_hold(tmp_path, text, message):
     write_text(tmp_path / "m", text, b"")
     refused(tmp_path / "m", message)
+
+
+ENTRY = '{"dtype":"F32","shape":[0],"data_offsets":[0,0]}'
+SHAPES_OF_JSON = {
+    "numbers": lambda k: "[" + ",".join(["1.5"] * k) + "]",
+    "strings": lambda k: "[" + ",".join(f'"{i}"' for i in range(k)) + "]",
+    "lists": lambda k: "[" + ",".join(["[9]"] * k) + "]",
+    "members": lambda k: "{" + ",".join(f'"{i:x}":0' for i in range(k)) + "}",
+    "members that are lists": lambda k: "{" + ",".join(f'"{i:x}":[]' for i in range(k)) + "}",
+    "small objects": lambda k: "[" + ",".join(['{"a":0}'] * k) + "]",
+    "objects in objects": lambda k: "[" + ",".join(['{"a":{"a":{"a":0}}}'] * k) + "]",
+    "arrays": lambda k: "{" + '"__metadata__":{"fastprop":"{}"},' + ",".join(f'"{i}":{ENTRY}' for i in range(k)) + "}",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", SHAPES_OF_JSON)
+def test_what_a_header_takes_is_known_before_it_is_read(tmp_path, shape, monkeypatch):
+    """As many as are let through: the memory is at most twice the file and `MAX_OBJECTS`."""
+    monkeypatch.setattr(files, "MAX_OBJECTS", 2**22)  # tracing a million objects takes 10 s
+    make = SHAPES_OF_JSON[shape]
+    one = (files.object_bytes(make(2000)) - len(make(2000))) / 2000
+    k = int(0.98 * files.MAX_OBJECTS / one)  # a few less than are let through
+    text = make(k)
+    if shape != "arrays":
+        text = json.dumps({"__metadata__": {"fastprop": f'{{"version":1,"x":{text}}}'}})
+    write_text(tmp_path / "m", text, b"")
+    tracemalloc.start()
+    try:
+        with pytest.raises(fp.FileError, match=r"damaged|no version"):
+            fp.load(tmp_path / "m")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2 * len(text) + files.MAX_OBJECTS + (1 << 18)
+
+
+def test_long_histories_are_written_and_read(tmp_path, monkeypatch):
+    """Objects that outweigh `MAX_OBJECTS`, by less than their text."""
+    monkeypatch.setattr(files, "MAX_OBJECTS", 2**22)
+    files.write(tmp_path / "m", {"loss": [0.1234567890123456] * 200_000}, {})
+    assert len(files.read(tmp_path / "m")[0]["loss"]) == 200_000
 
 
 def test_brackets_in_strings_are_not_depth(tmp_path):
@@ -237,6 +278,15 @@ def test_arrays_are_not_read_where_they_do_not_fit(tmp_path):
     fp.Network([fp.Dense(1000)], optimizer="sgd").build(2000).save(tmp_path / "m")
     change(tmp_path / "m", set_at("n_features", 1999))
     refused(tmp_path / "m", r"must have shape \(1999, 1000\), got \(2000, 1000\)", most=-(15 << 20))
+
+
+def test_arrays_of_checkpoints_are_not_read_where_they_do_not_fit(tmp_path):
+    fp.Network([fp.Dense(1000)], optimizer="sgd").build(2000).checkpoint(tmp_path / "run")
+    description, arrays = checkpoints.read(tmp_path / "run")
+    checkpoints.write(tmp_path / "run", {**description, "n_features": 1999}, arrays)
+    (tmp_path / "run.previous").unlink()
+    most = -(12 << 20)  # of 16 MB: the checksum is of blocks of 1 MB
+    refused(tmp_path / "run", r"must have shape \(1999, 1000\), got \(2000, 1000\)", most, fp.resume)
 
 
 def test_negative_variances(path):
