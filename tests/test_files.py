@@ -91,18 +91,18 @@ def test_a_failed_write_leaves_the_old_file(path, monkeypatch):
 def test_a_full_disk_is_an_os_error_that_names_the_path(tmp_path, run_script):
     script = """
         import errno, resource, sys, fastprop as fp
-        net, path = fp.Network([fp.Dense(100)]).build(100), sys.argv[1]
-        net.save(path)
-        before = open(path, "rb").read()
+        net = fp.Network([fp.Dense(100)]).build(100)
+        ways = {sys.argv[1]: net.save, sys.argv[2]: net.checkpoint}
+        before = {path: write(path) or open(path, "rb").read() for path, write in ways.items()}
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-        for write in (net.save, net.checkpoint):
+        for path, write in ways.items():
             try:
                 write(path)
             except OSError as error:
-                print(error.errno == errno.EFBIG, error.filename == path, open(path, "rb").read() == before)
+                print(error.errno == errno.EFBIG, error.filename == path, open(path, "rb").read() == before[path])
     """
-    assert run_script(script, tmp_path / "m").split() == ["True"] * 6
-    assert [path.name for path in tmp_path.iterdir()] == ["m"]
+    assert run_script(script, tmp_path / "m", tmp_path / "c").split() == ["True"] * 6
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c", "m"]
 
 
 def test_writing_over_a_file(path):
