@@ -17,7 +17,7 @@ from .models import n_outputs
 from .samples import tables
 from .schedules import Rate
 from .segments import Place, Segment
-from .streams import StreamTargets, evaluate, matrix_of, suited
+from .streams import StreamTargets, evaluate, loaded, matrix_of, suited
 from .targets import class_weights
 from .trainer import steps_between
 from .validation import Rows, check_finite_in, check_monitor, validator
@@ -124,6 +124,7 @@ class StreamSegments:
             begins,
             dtype=self.engine.plan.dtype,
             labels=self.targets.labels,
+            numbers=self.targets.numbers,
             shuffle=settings.shuffle,
             seed=settings.seed,
             first_epoch=self.first_epoch,
@@ -225,13 +226,13 @@ def fit_dataset(
     """`Network.fit` of a dataset: in memory, if a quarter of the memory limit holds it, else window by window."""
     data = suited(net, data)
     net.preparation_ = data.preparation
-    loaded = data.load()
-    if loaded is not None:
-        X, y, n_skipped = loaded
+    in_memory = loaded(net, data)
+    if in_memory is not None:
+        X, y, n_skipped = in_memory
         name_features(net, data)
         history = net._fit(X, y, settings, (None, class_weight), held_out, bar)
         if data.skips:
-            history["skipped"] = [float(n_skipped)] * len(history["loss"])
+            history["skipped"] = [n_skipped] * len(history["loss"])
         return history
     X_val, y_val, fraction = held_out
     if fraction:
@@ -260,10 +261,10 @@ def dataset_validator(
     if isinstance(X_val, Dataset):
         refuse_beside(X_val, y_val=y_val, validation_fraction=fraction or None)
         held = suited(net, X_val)
-        loaded = held.load()
-        if loaded is None:
+        in_memory = loaded(net, held)
+        if in_memory is None:
             return lambda: {f"val_{name}": value for name, value in evaluate(net, held).items()}
-        X_val, y_val, _ = loaded
+        X_val, y_val, _ = in_memory
     matrix, targets = net._check_data(X_val, y_val, names=("X_val", "y_val"))
     check_finite_in(matrix, net.dtype, "X_val")
     return validator(net, Rows(matrix, targets, None))

@@ -9,9 +9,11 @@ import numpy as np
 
 from .checks import AnyMatrix, Matrix, SparseMatrix, dtype_code
 from .data.dataset import Dataset
-from .data.usable import Labels, finite_rows, one_column
+from .data.usable import Labels, Numbers, finite_rows, one_column
 from .data.windows import WINDOW_SHARE, Window
+from .errors import FileError
 from .labels import unique_labels
+from .models import n_outputs
 from .passes import loss_and_outputs, raw_outputs
 from .targets import Targets, are_probabilities, decode, is_multilabel, prepare_targets, probabilities
 from .validation import RunningR2, score
@@ -44,36 +46,33 @@ class StreamTargets:
     ----------
     labels : Labels or None
         The known labels, where y holds labels; windows are to be read with them.
+    numbers : Numbers or None
+        What y must be where it holds none.
     sample : Targets
         Of some of the first rows.
     """
 
     def __init__(self, net: Network, data: Dataset, n_outputs: int) -> None:
         self.net, self.n_outputs = net, n_outputs
-        self.labels: Labels | None = None
-        y = data.head(SAMPLE_ROWS)[1]
-        if y is None:
-            raise ValueError(f"{data.source.name} has no target: name its column, or give the file of y")
-        good = finite_rows(y)
-        y = y if good is None else y[good]
-        if net.loss.task != "regression" and (y.ndim == 1 or y.shape[1] == 1):
-            self.labels = self._labels(data, one_column(y))
+        y = sample_of(data)
+        self.numbers = numbers_in(net, y, n_outputs)
+        self.labels = self._labels(data, one_column(y)) if self.numbers is None else None
         if self.labels is not None:
             codes, is_known = self.labels.encode(y)
             y = codes[is_known]
+        elif self.numbers is not None and (allowed := self.numbers.allowed(y)) is not None:
+            y = y[allowed]
+        if len(y) == 0:
+            raise FileError(f"{data.source.name}: none of the first {SAMPLE_ROWS} targets can be used")
         self.sample = self.of(y)
 
-    def _labels(self, data: Dataset, y: np.ndarray) -> Labels | None:
-        """The labels; None if y holds soft targets.
+    def _labels(self, data: Dataset, y: np.ndarray) -> Labels:
+        """The labels.
 
         Those of a sample will do if there are as many as the network is for: one more would be an error anyway. Rows
         that can be read once are not looked through: codes are taken for what they are.
         """
         net = self.net
-        if is_multilabel(net.loss, self.n_outputs):
-            return None
-        if self.n_outputs == 1 and not net.loss.is_margin and are_probabilities(y, net.classes_):
-            return None
         if net.classes_ is not None:
             return Labels(net.classes_)
         distinct = unique_labels(y, "y")[0]
@@ -89,6 +88,51 @@ class StreamTargets:
         if self.labels is None:
             return prepare_targets(y, self.net.loss, len(y), self.n_outputs, self.net.classes_, may_infer=False)
         return Targets(Matrix.of(y.reshape(len(y), 1), "y"), True, self.labels.classes, self.n_outputs, True)
+
+
+def sample_of(data: Dataset) -> np.ndarray:
+    """Those of the first targets that are there.
+
+    Raises
+    ------
+    ValueError
+        If the dataset has none.
+    """
+    y = data.head(SAMPLE_ROWS)[1] if data.has_target else None
+    if y is None:
+        raise ValueError(f"{data.source.name} has no target: name its column, or give the file of y")
+    good = finite_rows(y)
+    return y if good is None else y[good]
+
+
+def numbers_in(net: Network, y: np.ndarray, n_outputs: int) -> Numbers | None:
+    """What y must be where it holds numbers or soft targets; None for labels. As `targets.prepare_targets` sees it."""
+    loss = net.loss
+    if loss.task == "regression":
+        return (
+            Numbers(net.dtype, 0.0, what=">= 0 for the loss poisson") if loss.name == "poisson" else Numbers(net.dtype)
+        )
+    if is_multilabel(loss, n_outputs):
+        return Numbers(net.dtype, 0.0, 1.0, f"within 0..1 for the loss {loss.name}")
+    if y.ndim == 2 and y.shape[1] > 1:
+        if loss.across_outputs or loss.is_margin:
+            return Numbers(net.dtype, 0.0, 1.0, f"soft, >= 0 and of sum 1, for the loss {loss.name}", sums_to_one=True)
+        return Numbers(net.dtype, 0.0, what="soft, >= 0")
+    if n_outputs == 1 and not loss.is_margin and are_probabilities(one_column(y), net.classes_):
+        return Numbers(net.dtype, 0.0, 1.0, "a probability within 0..1")
+    return None
+
+
+def loaded(net: Network, data: Dataset) -> tuple[Any, np.ndarray, int] | None:
+    """`Dataset.load` of rows that a network can use, as it would read them window by window."""
+    y = sample_of(data)
+    numbers = numbers_in(net, y, n_outputs(net.layers, data.n_features))
+    labels = Labels(net.classes_) if numbers is None and net.classes_ is not None else None
+    found = data.load(dtype=net.dtype, labels=labels, numbers=numbers)
+    if found is None:
+        return None
+    X, y, n_skipped = found[0], found[1], found[2]  # type: ignore[assignment]  # there is a target
+    return X, y if labels is None else labels.classes[y], n_skipped
 
 
 def _are_codes(labels: np.ndarray, n_classes: int) -> bool:
@@ -111,7 +155,7 @@ def evaluate(net: Network, data: Dataset) -> dict[str, float]:
     n_rows = data.rows_in(WINDOW_SHARE, dtype=net.dtype, labels=targets.labels)
     total = loss_sum = right = 0.0
     r2 = RunningR2(n_outputs)
-    with data.windows(n_rows, dtype=net.dtype, labels=targets.labels) as windows:
+    with data.windows(n_rows, dtype=net.dtype, labels=targets.labels, numbers=targets.numbers) as windows:
         for window in windows:
             assert window.y is not None
             found = targets.of(window.y)

@@ -241,6 +241,91 @@ def test_a_label_never_seen(tmp_path):
     assert net.fit(saved(tmp_path, y=y, on_bad_rows="skip"), epochs=1)["skipped"] == [1]
 
 
+LIMITS = pytest.mark.parametrize("limit", ["64kB", "1GB"])  # read window by window, or held in memory
+
+
+@LIMITS
+def test_what_a_network_cannot_use_in_memory_and_streamed(tmp_path, limit):
+    y = THREE.astype("f8")
+    y[4_000] = 9
+    wide = X.astype("f8")
+    wide[77, 1] = 1e300
+    net = classifier()
+    net.fit(X, THREE, epochs=1)
+    with pytest.raises(fp.FileError, match=r"X\.npy, row 4000: the label 9\.0 was never seen before"):
+        net.fit(saved(tmp_path, y=y, memory_limit=limit), epochs=1, shuffle=False)
+    with pytest.raises(fp.FileError, match=r"X\.npy, row 4000: the label 9\.0 was never seen before"):
+        net.fit(X, THREE, X_val=saved(tmp_path, y=y, memory_limit=limit), epochs=1)
+    with pytest.raises(fp.FileError, match=r"X\.npy, row 77, column 1: X must be finite, got inf"):
+        net.fit(saved(tmp_path, wide, THREE, memory_limit=limit), epochs=1, shuffle=False)
+    dataset = saved(tmp_path, wide, y, memory_limit=limit, on_bad_rows="skip")
+    history = net.fit(dataset, epochs=1, X_val=dataset)
+    assert history["skipped"] == [2]
+    assert isinstance(history["skipped"][0], int)
+    assert net.classes_.tolist() == [0, 1, 2]
+    with pytest.raises(fp.FileError, match="row 9: the target must be finite, got inf"):
+        regressor().fit(
+            saved(tmp_path, y=np.where(np.arange(N) == 9, 1e300, TARGET.astype("f8")), memory_limit=limit), epochs=1
+        )
+
+
+def soft(n=3):
+    """One-hot targets, row 4,000 with another sum."""
+    y = np.eye(n)[THREE]
+    y[4_000] = 0.9
+    return y
+
+
+@LIMITS
+@pytest.mark.parametrize(
+    ("loss", "n", "y", "what"),
+    [
+        ("poisson", 1, np.where(np.arange(N) == 4_000, -1.0, 2.0), r">= 0 for the loss poisson, got -1\.0"),
+        (
+            "bce",
+            3,
+            np.where(np.arange(N) == 4_000, 2, THREE > 0)[:, None].repeat(3, 1),
+            r"within 0\.\.1 .* bce, got \[2 2",
+        ),
+        ("cross_entropy", 3, soft(), r"of sum 1, for the loss cross_entropy, got \[0\.9 0\.9 0\.9\]"),
+    ],
+)
+def test_targets_that_a_loss_cannot_take(tmp_path, limit, loss, n, y, what):
+    def make():
+        return fp.Network([fp.Dense(n)], loss=loss, seed=0)
+
+    options = {"epochs": 1, "shuffle": False}
+    with pytest.raises(fp.FileError, match=rf"X\.npy, row 4000: the target must be .*{what}"):
+        make().fit(saved(tmp_path, y=y, memory_limit=limit), **options)
+    kept = np.delete(np.arange(N), 4_000)
+    with pytest.raises(fp.FileError, match=r"X\.npy, row 4000: the target must be"):
+        make().fit(X[kept], y[kept], X_val=saved(tmp_path, y=y, memory_limit=limit), **options)
+    net, whole = make(), make()
+    dataset = saved(tmp_path, y=y, memory_limit=limit, on_bad_rows="skip")
+    assert net.fit(dataset, **options)["skipped"] == [1]
+    whole.fit(X[kept], y[kept], **options)
+    assert_same_weights(net, whole)
+    assert net.evaluate(dataset)["loss"] == pytest.approx(net.evaluate(X[kept], y[kept])["loss"], rel=1e-6)
+
+
+def test_a_target_behind_soft_ones_that_is_no_probability(tmp_path):
+    y = np.where(np.arange(N) == 4_500, 1.5, 0.25)
+    with pytest.raises(fp.FileError, match=r"row 4500: the target must be a probability within 0\.\.1, got 1\.5"):
+        classifier(1).fit(saved(tmp_path, y=y), epochs=1, shuffle=False)
+    assert classifier(1).fit(saved(tmp_path, y=y, on_bad_rows="skip"), epochs=1)["skipped"] == [1]
+
+
+@LIMITS
+def test_no_target(tmp_path, limit):
+    saved(tmp_path)
+    bare = data.from_npy(tmp_path / "X.npy", memory_limit=limit)
+    net = regressor()
+    net.fit(X, TARGET, epochs=1)
+    for use in (net.fit, net.evaluate, lambda d: net.fit(X, TARGET, X_val=d)):
+        with pytest.raises(ValueError, match=r"X\.npy has no target: name its column, or give the file of y"):
+            use(bare)
+
+
 def test_too_many_labels(tmp_path):
     y = THREE.copy()
     y[-1] = 9

@@ -379,15 +379,15 @@ class Dataset:
         classes = np.array(sorted(found), dtype=dtype if dtype.kind not in "US" else None)
         return classes, np.array([found[label] for label in classes.tolist()])
 
-    def load(self) -> tuple[Any, np.ndarray | None, int] | None:
+    def load(self, **options: Any) -> tuple[Any, np.ndarray | None, int] | None:
         """All usable rows in memory, in the order of the source, and how many were left out.
 
-        None if they need more than a quarter of `memory_limit`.
+        None if they need more than a quarter of `memory_limit`. `options` are those of `Windows`.
         """
         n_rows = self.rows_in(LOAD_SHARE)
         if self.source.reads_once or n_rows == 0 or (self.n_samples is not None and self.n_samples > n_rows):
             return None
-        window = next(Windows(self, n_rows, share=LOAD_SHARE).of(0))
+        window = next(Windows(self, n_rows, share=LOAD_SHARE, **options).of(0))
         return (window.X, window.y, window.n_skipped) if window.is_last else None
 
     # ---- windows --------------------------------------------------------------------------------------------------

@@ -11,6 +11,8 @@ import numpy as np
 from ..labels import is_range, positions, some
 from .source import Block
 
+SUM_TOLERANCE = 1e-3  # of a row of soft targets
+
 
 @dataclass(frozen=True, eq=False)
 class Labels:
@@ -27,6 +29,38 @@ class Labels:
         return positions(y, self.classes)
 
 
+@dataclass(frozen=True)
+class Numbers:
+    """What y may be where it holds numbers or soft targets.
+
+    Attributes
+    ----------
+    dtype : dtype
+        Larger floats become this.
+    low, high : float
+    what : str
+        What must be so, for messages: ">= 0 for the loss poisson".
+    sums_to_one : bool
+        Whether each row must.
+    """
+
+    dtype: Any
+    low: float = -np.inf
+    high: float = np.inf
+    what: str = ""
+    sums_to_one: bool = False
+
+    def allowed(self, y: np.ndarray) -> np.ndarray | None:
+        """Which rows are so, those with NaN among them; None where all are."""
+        if not self.what or y.dtype.kind not in "biuf":
+            return None
+        rows = y.reshape(len(y), -1)
+        allowed = ~((rows < self.low) | (rows > self.high)).any(axis=1)
+        if self.sums_to_one:
+            allowed &= ~(np.abs(rows.sum(axis=1, dtype=np.float64) - 1.0) > SUM_TOLERANCE)
+        return np.asarray(allowed)
+
+
 def usable(
     X: Any,
     y: np.ndarray | None,
@@ -36,6 +70,7 @@ def usable(
     skip: bool,
     names: Sequence[str] | None = None,
     targets: Sequence[str] = (),
+    numbers: Numbers | None = None,
 ) -> tuple[Any, np.ndarray | None, np.ndarray | None]:
     """Rows that can be used.
 
@@ -51,6 +86,8 @@ def usable(
         Of the columns of X.
     targets : sequence of str
         Those of y, where they have names.
+    numbers : Numbers, optional
+        What y must be.
 
     Returns
     -------
@@ -64,13 +101,17 @@ def usable(
         For the first bad row, with file, row and column.
     """
     codes, is_known = (y, None) if labels is None or y is None else labels.encode(y)
-    masks = [is_known, None if labels is not None else finite_rows(y), finite_rows(X)]
+    allowed = None if numbers is None or y is None else numbers.allowed(y)
+    masks = [is_known, None if labels is not None else finite_rows(y), allowed, finite_rows(X)]
     bad = [~mask for mask in masks if mask is not None and not mask.all()]
     if not bad:
         return X, codes, None
     is_bad = np.logical_or.reduce(bad)
     if not skip:
         i = int(is_bad.argmax())
+        if allowed is not None and not allowed[i] and numbers is not None and y is not None:
+            column = targets[0] if len(targets) == 1 else None
+            raise block.bad(i, f"the target must be {numbers.what}, got {y[i]}", column, kept, of_y=True)
         wrong = _wrong_y(y, labels, i, None if is_known is None else bool(is_known[i]))
         if wrong is not None:
             what, column = wrong

@@ -15,7 +15,7 @@ import numpy as np
 
 from .order import rounds, side_by_side
 from .source import AsTheyAre
-from .usable import usable
+from .usable import Numbers, usable
 
 if TYPE_CHECKING:
     from .dataset import Dataset
@@ -159,9 +159,11 @@ class Windows:
     n_rows : int
         Rows of each window but the last of an epoch.
     dtype : dtype, optional
-        Floats of X and y that are larger become this.
+        Floats of X that are larger become this.
     labels : Labels, optional
         Turns y into codes.
+    numbers : Numbers, optional
+        What y must be otherwise, and in which dtype; without both it stays as it is.
     shuffle : bool
         Whether pieces are read in random order. Within a window rows stay as they come: drawing them is for those who
         train.
@@ -188,9 +190,10 @@ class Windows:
         first_epoch: int = 0,
         update_rows: int = 1,
         share: float = WINDOW_SHARE,
+        numbers: Numbers | None = None,
     ) -> None:
-        self.data, self.n_rows, self.labels = data, n_rows, labels
-        self.x_dtype, self.y_dtype = smaller(data.dtype, dtype), dtype
+        self.data, self.n_rows, self.labels, self.numbers = data, n_rows, labels, numbers
+        self.dtype = smaller(data.dtype, dtype)
         self.shuffle, self.seed, self.with_targets = shuffle, seed, with_targets
         self.first_epoch, self.update_rows = first_epoch, update_rows
         self.most_bytes = int(share * data.memory_limit)
@@ -274,15 +277,15 @@ class Windows:
         """Rows of a block that belong to this dataset and can be used."""
         X, y = self.data.features.transform(block)
         y = y if self.with_targets else None
-        X = narrowed(X, self.x_dtype)
-        if y is not None and self.labels is None and self.y_dtype is not None:
-            y = narrowed(y, self.y_dtype)
+        X = narrowed(X, self.dtype)
+        if y is not None and self.numbers is not None:
+            y = narrowed(y, self.numbers.dtype)
         kept = self.data.members(piece, offset, len(block))
         if kept is not None:
             X, y = X[kept], None if y is None else y[kept]
         features = self.data.features
         names, targets = features.feature_names, getattr(features, "targets", ())
-        X, y, good = usable(X, y, self.labels, block, kept, self.data.skips, names, targets)
+        X, y, good = usable(X, y, self.labels, block, kept, self.data.skips, names, targets, self.numbers)
         n_bad = self._unreadable(block)
         if good is not None:
             n_bad += (len(block) if kept is None else len(kept)) - len(good)
@@ -307,7 +310,7 @@ class Windows:
                 memory = self._free.get(timeout=0.05)
             except queue.Empty:
                 continue
-            return np.empty((self.n_rows, n_columns), self.x_dtype) if memory is None else memory
+            return np.empty((self.n_rows, n_columns), self.dtype) if memory is None else memory
         raise Abandoned
 
 
