@@ -399,6 +399,12 @@ class Network:
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_outputs), or None
+
+        Warns
+        -----
+        RuntimeWarning
+            If bad rows of a `Dataset` are left out (`on_bad_rows="skip"`): they have no prediction, and those of the
+            rows behind them move up. It says how many there are and names the first.
         """
         if isinstance(X, Dataset):
             return streams.predict(self, X, out)
@@ -449,6 +455,11 @@ class Network:
         -------
         dict
             "loss", and "accuracy" (several outputs of bce: all of a row's answers right) or "r2" (mean over outputs).
+
+        Warns
+        -----
+        RuntimeWarning
+            If bad rows of a `Dataset` are left out (`on_bad_rows="skip"`), with their number.
         """
         self._built()
         if isinstance(X, Dataset):

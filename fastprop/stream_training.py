@@ -17,7 +17,7 @@ from .models import n_outputs
 from .samples import tables
 from .schedules import Rate
 from .segments import Place, Segment
-from .streams import StreamTargets, evaluate, loaded, matrix_of, suited
+from .streams import StreamTargets, evaluated, loaded, matrix_of, suited
 from .targets import class_weights
 from .trainer import steps_between
 from .validation import Rows, check_finite_in, check_monitor, validator
@@ -263,7 +263,7 @@ def dataset_validator(
         held = suited(net, X_val)
         in_memory = loaded(net, held)
         if in_memory is None:
-            return lambda: {f"val_{name}": value for name, value in evaluate(net, held).items()}
+            return lambda: {f"val_{name}": value for name, value in evaluated(net, held)[0].items()}
         X_val, y_val, _ = in_memory
     matrix, targets = net._check_data(X_val, y_val, names=("X_val", "y_val"))
     check_finite_in(matrix, net.dtype, "X_val")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -149,6 +151,14 @@ def suited(net: Network, data: Dataset) -> Dataset:
 
 def evaluate(net: Network, data: Dataset) -> dict[str, float]:
     """`Network.evaluate` of a dataset."""
+    metrics, n_skipped = evaluated(net, data)
+    if n_skipped:
+        _warn(f"{_bad_rows(n_skipped, data)} not counted in the metrics", depth=3)
+    return metrics
+
+
+def evaluated(net: Network, data: Dataset) -> tuple[dict[str, float], int]:
+    """The metrics, and how many bad rows were left out."""
     n_outputs = net._built().output.n
     data = suited(net, data)
     targets = StreamTargets(net, data, n_outputs)
@@ -165,25 +175,24 @@ def evaluate(net: Network, data: Dataset) -> dict[str, float]:
                 r2.add(found.matrix.array, decode(raw, net.loss, None, one_dimensional=False))
             else:
                 right += score(raw, found, net.loss)["accuracy"] * window.n_rows
+            n_skipped = window.n_skipped
             window.release()
-    return {
-        "loss": loss_sum / total,
-        **({"r2": r2.value} if net.loss.task == "regression" else {"accuracy": right / total}),
-    }
+    metric = {"r2": r2.value} if net.loss.task == "regression" else {"accuracy": right / total}
+    return {"loss": loss_sum / total, **metric}, n_skipped
 
 
 def predict(net: Network, data: Dataset, out: Any = None, proba: bool = False) -> np.ndarray | None:
     """`Network.predict` and `predict_proba` of a dataset: an array, or a file that is written as a stream."""
-    parts = outputs(net, data, proba)
-    if out is None:
-        return np.concatenate(list(parts))
-    from .data.sinks import open_sink
+    net._built()
+    with contextlib.closing(outputs(net, data, proba)) as parts:
+        if out is None:
+            return np.concatenate(list(parts))
+        from .data.sinks import open_sink
 
-    first = next(parts)
-    with open_sink(out, column_names(net, first, proba)) as sink:
-        sink.write(first)
-        for part in parts:
-            sink.write(part)
+        row = _decoded(net, np.zeros((1, net._built().output.n), net.dtype), proba)  # what all of them look like
+        with open_sink(out, column_names(net, row, proba)) as sink:
+            for part in parts:
+                sink.write(part)
     return None
 
 
@@ -195,12 +204,30 @@ def outputs(net: Network, data: Dataset, proba: bool = False) -> Iterator[np.nda
     with data.windows(n_rows, dtype=net.dtype, with_targets=False) as windows:
         for window in windows:
             raw = raw_outputs(net, matrix_of(window, data.feature_names))
+            n_skipped = window.n_skipped
             window.release()
-            if proba:
-                yield probabilities(raw, net.loss)
-                continue
-            predictions = decode(raw, net.loss, net.classes_, net._one_dimensional)
-            yield predictions if net.preparation_ is None else net.preparation_.decode(predictions)
+            yield _decoded(net, raw, proba)
+    if n_skipped:
+        shown = ", ".join(f"{file} row {row}" for file, row in windows.skipped)
+        more = ", ..." if n_skipped > len(windows.skipped) else ""
+        _warn(f"{_bad_rows(n_skipped, data)} without a prediction: {shown}{more}", depth=4)
+
+
+def _decoded(net: Network, raw: np.ndarray, proba: bool) -> np.ndarray:
+    """Predictions, or probabilities, of raw outputs (n, n_outputs)."""
+    if proba:
+        return probabilities(raw, net.loss)
+    predictions = decode(raw, net.loss, net.classes_, net._one_dimensional)
+    return predictions if net.preparation_ is None else net.preparation_.decode(predictions)
+
+
+def _bad_rows(n: int, data: Dataset) -> str:
+    return f"{n} bad row{'s' if n > 1 else ''} of {data.source.name} left out,"
+
+
+def _warn(message: str, depth: int) -> None:
+    """RuntimeWarning for who called the network's method, `depth` calls above."""
+    warnings.warn(message, RuntimeWarning, stacklevel=depth + 1)
 
 
 def column_names(net: Network, part: np.ndarray, proba: bool) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import threading
 
 import numpy as np
@@ -199,6 +200,63 @@ def test_validation_rows_that_do_not_fit(tmp_path):
     assert history["val_loss"][-1] == pytest.approx(net.evaluate(X, TARGET)["loss"], rel=1e-6)
 
 
+def readers():
+    return [thread for thread in threading.enumerate() if thread.name == "fastprop-reader"]
+
+
+@pytest.mark.parametrize("name", ["x.txt", "folder/x.npy", "x.npy"])
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_read(tmp_path, name):
+    net = regressor()
+    net.fit(X, TARGET, epochs=1)
+    dataset = saved(tmp_path, np.full_like(X, np.nan))
+    (tmp_path / "x.npy").mkdir()
+    with pytest.raises((ValueError, OSError), match=r"go to a \.npy, \.csv|no such folder|got the folder") as error:
+        net.predict(dataset, out=tmp_path / name)
+    assert not isinstance(error.value, fp.FileError)
+    assert not readers()
+
+
+@pytest.mark.parametrize("kind", ["batch", "labels", "text", "soft"])
+@pytest.mark.parametrize("proba", [False, True])
+def test_predictions_in_files(tmp_path, kind, proba):
+    import pyarrow.parquet as pq
+
+    make, y, _ = KINDS[kind]
+    net = make()
+    net.fit(X, y, epochs=1)
+    call = net.predict_proba if proba else net.predict
+    if proba and net.loss.task == "regression":
+        with pytest.raises(ValueError, match="predict_proba needs a loss"):
+            call(saved(tmp_path), out=tmp_path / "p.parquet")
+        return
+    call(saved(tmp_path), out=tmp_path / "p.parquet")
+    table = pq.read_table(tmp_path / "p.parquet")
+    found = np.column_stack([column.to_numpy() for column in table.columns])
+    np.testing.assert_array_equal(found if proba else found[:, 0], call(X))
+    assert table.column_names == ([f"p({label})" for label in net.classes_.tolist()] if proba else ["prediction"])
+
+
+def test_rows_without_a_prediction_are_told(tmp_path):
+    bad = X.copy()
+    bad[::1_000, 3] = np.inf
+    net = regressor()
+    net.fit(X, TARGET, epochs=1)
+    dataset = saved(tmp_path, bad, on_bad_rows="skip")
+    rows = ", ".join(f"{tmp_path}/X.npy row {row}" for row in range(0, 5_000, 1_000))
+    with pytest.warns(
+        RuntimeWarning, match=re.escape(f"6 bad rows of {tmp_path}/X.npy left out, without a prediction: {rows}, ...")
+    ):
+        predicted = net.predict(dataset)
+    np.testing.assert_array_equal(predicted, net.predict(np.delete(X, np.arange(0, N, 1_000), 0)))
+    with pytest.warns(RuntimeWarning, match=r"6 bad rows of .* not counted in the metrics$") as told:
+        net.evaluate(dataset)
+    assert told[0].filename == __file__
+    net.fit(X, TARGET, X_val=dataset, epochs=1)  # without a word in every epoch
+    (tmp_path / "rows.csv").write_text("a,b,c,d,e,f\n1,1,1,1,1,1\n1,2\n3,1,1,1,1,\n1,1,1,1,1,2\n1\n")
+    with pytest.warns(RuntimeWarning, match=r"3 bad rows of .* without a prediction: .* row 1, .* row 4, .* row 2$"):
+        assert len(net.predict(data.from_csv(tmp_path / "rows.csv", on_bad_rows="skip"))) == 2
+
+
 # ---- errors -------------------------------------------------------------------------------------------------------
 
 
@@ -305,7 +363,9 @@ def test_targets_that_a_loss_cannot_take(tmp_path, limit, loss, n, y, what):
     assert net.fit(dataset, **options)["skipped"] == [1]
     whole.fit(X[kept], y[kept], **options)
     assert_same_weights(net, whole)
-    assert net.evaluate(dataset)["loss"] == pytest.approx(net.evaluate(X[kept], y[kept])["loss"], rel=1e-6)
+    with pytest.warns(RuntimeWarning, match="1 bad row of"):
+        found = net.evaluate(dataset)["loss"]
+    assert found == pytest.approx(net.evaluate(X[kept], y[kept])["loss"], rel=1e-6)
 
 
 def test_a_target_behind_soft_ones_that_is_no_probability(tmp_path):

@@ -344,6 +344,24 @@ def test_closing_ends_the_thread_and_the_items():
     assert not ahead._thread.is_alive()
 
 
+def test_closing_does_not_wait_for_an_iterator_that_gives_nothing():
+    goes_on = threading.Event()
+
+    def items():
+        yield 0
+        goes_on.wait(30)
+        yield 1
+
+    start = time.monotonic()
+    with Ahead(items()) as ahead:
+        next(ahead)
+    assert ahead._thread.is_alive()
+    assert time.monotonic() - start < 20
+    goes_on.set()
+    ahead._thread.join(20)
+    assert not ahead._thread.is_alive()
+
+
 def test_closing_while_the_reader_waits_for_memory(files):
     dataset = files(numbered(50_000))
     with dataset.windows(dataset.window_rows()) as windows:

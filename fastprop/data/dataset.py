@@ -501,6 +501,11 @@ class WindowsAhead(Ahead[Window]):
         self.windows = windows
         super().__init__(_chained(windows, epochs, begins), BUFFERS - 2)
 
+    @property
+    def skipped(self) -> list[tuple[str, int]]:
+        """File and row of the first bad rows that were left out in the epoch that is read."""
+        return self.windows.skipped
+
     def close(self) -> None:
         self.windows.close()
         super().close()

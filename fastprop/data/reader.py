@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 _END = object()
+PATIENCE = 1.0  # seconds
 
 
 class Ahead(Generic[T]):
@@ -54,9 +55,14 @@ class Ahead(Generic[T]):
         self.close()
 
     def close(self) -> None:
-        """Stop reading, and wait until the thread has let go of its files."""
+        """Stop reading, and wait until the thread has let go of its files.
+
+        Not longer than `PATIENCE`: an iterator of the user may wait for what never comes. The thread ends when that
+        returns, and drops what it gives.
+        """
         self._closed.set()
-        while self._thread.is_alive():
+        end = time.monotonic() + PATIENCE
+        while self._thread.is_alive() and time.monotonic() < end:
             try:  # it may wait for room
                 self._ready.get_nowait()
             except queue.Empty:

@@ -70,6 +70,12 @@ class Block:
         line = None if self.line_of is None else self.line_of(row)
         return bad_row((of_y and self.y_file) or self.file, row, what, column, line)
 
+    def unreadable(self, most: int) -> list[int]:
+        """Which rows of the file were left out, the first `most` of them."""
+        missing = np.setdiff1d(np.arange(self.first, self.first + len(self) + self.n_bad), self.row_numbers())
+        rows: list[int] = missing[:most].tolist()
+        return rows
+
 
 Memory: TypeAlias = Callable[[int, np.dtype[Any]], "np.ndarray | None"]  #: room for n rows of a dtype, if there is
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 WINDOW_SHARE = 1 / 8  # of the memory limit; BUFFERS of them exist
 BUFFERS = 3  # one that is trained on, one that is full, one that is being filled
+SHOWN = 5  # bad rows that messages name
 READING_SHARE = 1 / 2  # of the memory limit, for what reading pieces side by side holds
 
 
@@ -176,6 +177,11 @@ class Windows:
         Rows of an update, of which a window holds whole ones.
     share : float
         Of the memory limit: a window of CSR ends with the update that reaches it, however many rows that are.
+
+    Attributes
+    ----------
+    skipped : list of (str, int)
+        File and row of the first bad rows that were left out in the latest epoch.
     """
 
     def __init__(
@@ -198,6 +204,7 @@ class Windows:
         self.first_epoch, self.update_rows = first_epoch, update_rows
         self.most_bytes = int(share * data.memory_limit)
         self.is_closed = False
+        self.skipped: list[tuple[str, int]] = []
         self._filling: _Filling | None = None
         self._n_skipped = 0
         self._free: queue.SimpleQueue[np.ndarray | None] = queue.SimpleQueue()
@@ -216,7 +223,7 @@ class Windows:
         FileError
             If there are no rows, or bad ones that are not left out.
         """
-        self._filling = None
+        self._filling, self.skipped = None, []
         full: Window | None = None
         number = 0
         for part in self._parts(epoch, begins or Cursor()):
@@ -288,13 +295,23 @@ class Windows:
         X, y, good = usable(X, y, self.labels, block, kept, self.data.skips, names, targets, self.numbers)
         n_bad = self._unreadable(block)
         if good is not None:
-            n_bad += (len(block) if kept is None else len(kept)) - len(good)
+            ours = np.arange(len(block)) if kept is None else kept
+            self._note(block.file, block.row_numbers(np.delete(ours, good)[:SHOWN]).tolist())
+            n_bad += len(ours) - len(good)
             kept = good if kept is None else kept[good]
         return Part(X, y, block, kept, number, taken, (n_skipped, n_skipped + n_bad))
 
     def _unreadable(self, block: Block) -> int:
         """Rows that were left out of a block when it was read, as far as they count here."""
-        return block.n_bad if self.data.counts_unreadable else 0
+        if not self.data.counts_unreadable:
+            return 0
+        if block.n_bad and len(self.skipped) < SHOWN:
+            self._note(block.file, block.unreadable(SHOWN))
+        return block.n_bad
+
+    def _note(self, file: str, rows: list[int]) -> None:
+        """Remember bad rows of a file, if there are not enough yet."""
+        self.skipped += [(file, row) for row in rows[: SHOWN - len(self.skipped)]]
 
     def _room(self, n: int, dtype: np.dtype[Any]) -> np.ndarray | None:
         """Where the next n rows would lie in the window: to read them there saves a copy."""
