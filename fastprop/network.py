@@ -198,7 +198,8 @@ class Network:
             Any real dtype and strides, memory-mapped, CSR or a data frame; never copied whole. Or a `fp.data.Dataset`,
             which brings its own y and need not fit in memory.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Labels of any type for losses of classes, else numbers.
+            Labels of any type for losses of classes, else numbers. For bce on one output fractions within 0..1 are
+            probabilities: of a `Dataset` that is read while training, the first 4,096 rows decide.
         epochs : int, default 10
         batch_size : int or None, default 128
             Samples of an update; None takes all. 1 trains sample by sample. The last, smaller batch is trained too.

@@ -134,6 +134,26 @@ def test_data_that_fit_are_trained_in_memory(tmp_path):
     assert "waited" not in history
 
 
+def test_each_window_has_an_order_of_its_own():
+    """Of 8 windows of the same rows one row counts, that of the update that moves the bias: where it comes differs."""
+    rows = np.zeros((64, 1), "f4")
+    y = np.arange(64, dtype="f4")
+
+    class Watch:
+        every = 1
+        biases: list[float] = []  # noqa: RUF012  one network is watched
+
+        def on_step(self, net, step, logs):
+            self.biases.append(float(net.get_weights()[0][1][0]))
+
+    net = fp.Network([fp.Dense(1)], loss="mse", seed=0, optimizer=fp.SGD(lr=0.5))
+    dataset = data.from_batches(lambda: iter([(rows, y)] * 8), memory_limit=8 * 64 * 8)
+    assert dataset.window_rows(1) == 64
+    net.fit(dataset, epochs=1, batch_size=1, callbacks=Watch())
+    orders = np.reshape(Watch.biases, (8, 64))[:, 1:]  # the first moves by what was before, too
+    assert len(np.unique(orders.round(2), axis=0)) == 8
+
+
 # ---- the hard case ------------------------------------------------------------------------------------------------
 
 

@@ -296,6 +296,41 @@ def test_codes_of_labels(classes, y, codes, known):
     assert found[is_known].tolist() == codes
 
 
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("bad", [range(6_000), range(3_000, 9_000), range(14_000, 20_000), range(5, 20_000, 997)])
+def test_rows_that_cannot_be_read(tmp_path, shuffle, bad):
+    """Whole blocks of them, at the beginning of the file, within it and at its end, and single ones."""
+    lines = ["a,y", *(f"{i},{i}" for i in range(20_000))]
+    for row in bad:
+        lines[row + 1] = "1,2,3"
+    (tmp_path / "rows.csv").write_text("\n".join(lines) + "\n")
+    dataset = data.from_csv(tmp_path / "rows.csv", target="y", on_bad_rows="skip", memory_limit="64kB")
+    windows = Windows(dataset, 640, shuffle=shuffle)
+    found, told = [], []
+    for window in windows.of(0):
+        found.append((window.y.tolist(), window.begins, window.n_skipped))
+        window.release()
+    assert [row for rows, *_ in found for row in rows] == sorted(set(range(20_000)) - set(bad))
+    assert found[-1][2] == len(bad)
+    assert windows.skipped == [(dataset.source.name, row) for row in list(bad)[:5]]
+    for k in (1, len(found) // 3, len(found) // 2, len(found) - 1):
+        told.clear()
+        for window in windows.of(0, found[k][1]):
+            told.append((window.y.tolist(), window.begins, window.n_skipped))
+            window.release()
+        assert told == found[k:]
+
+
+@pytest.mark.parametrize(("row", "column"), [(0, "a"), (700, "b")])
+def test_columns_are_named(tmp_path, row, column):
+    lines = ["a,b,y", *(["1,2,3"] * 1_000)]
+    lines[row + 1] = {"a": ",2,3", "b": "1,,3"}[column]
+    (tmp_path / "rows.csv").write_text("\n".join(lines) + "\n")
+    dataset = data.from_csv(tmp_path / "rows.csv", target="y", memory_limit="64kB")
+    with pytest.raises(fp.FileError, match=rf"rows\.csv, row {row}, column '{column}': X must be finite, got nan"):
+        taken(Windows(dataset, 64))
+
+
 def test_no_rows_that_are_good(files):
     with pytest.raises(fp.FileError, match=r"X\.npy holds no rows that are good"):
         taken(Windows(files(np.full((100, 2), np.nan, "f4"), on_bad_rows="skip"), 64))
