@@ -10,7 +10,7 @@ import numpy as np
 
 from .arguments import check_fraction
 from .data.dataset import Dataset, WindowsAhead
-from .data.windows import Cursor, Window
+from .data.filling import Cursor, Window
 from .engine import Engine
 from .labels import positions
 from .models import n_outputs

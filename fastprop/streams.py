@@ -11,8 +11,9 @@ import numpy as np
 
 from .checks import AnyMatrix, Matrix, SparseMatrix, dtype_code
 from .data.dataset import Dataset
+from .data.filling import Window
 from .data.usable import Labels, Numbers, finite_rows, one_column
-from .data.windows import WINDOW_SHARE, Window
+from .data.windows import WINDOW_SHARE
 from .errors import FileError
 from .labels import unique_labels
 from .models import n_outputs

@@ -330,9 +330,9 @@ def test_what_a_network_cannot_use_in_memory_and_streamed(tmp_path, limit):
     wide[77, 1] = 1e300
     net = classifier()
     net.fit(X, THREE, epochs=1)
-    with pytest.raises(fp.FileError, match=r"X\.npy, row 4000: the label 9\.0 was never seen before"):
+    with pytest.raises(fp.FileError, match=r"y\.npy, row 4000: the label 9\.0 was never seen before"):
         net.fit(saved(tmp_path, y=y, memory_limit=limit), epochs=1, shuffle=False)
-    with pytest.raises(fp.FileError, match=r"X\.npy, row 4000: the label 9\.0 was never seen before"):
+    with pytest.raises(fp.FileError, match=r"y\.npy, row 4000: the label 9\.0 was never seen before"):
         net.fit(X, THREE, X_val=saved(tmp_path, y=y, memory_limit=limit), epochs=1)
     with pytest.raises(fp.FileError, match=r"X\.npy, row 77, column 1: X must be finite, got inf"):
         net.fit(saved(tmp_path, wide, THREE, memory_limit=limit), epochs=1, shuffle=False)
@@ -373,10 +373,10 @@ def test_targets_that_a_loss_cannot_take(tmp_path, limit, loss, n, y, what):
         return fp.Network([fp.Dense(n)], loss=loss, seed=0)
 
     options = {"epochs": 1, "shuffle": False}
-    with pytest.raises(fp.FileError, match=rf"X\.npy, row 4000: the target must be .*{what}"):
+    with pytest.raises(fp.FileError, match=rf"y\.npy, row 4000: the target must be .*{what}"):
         make().fit(saved(tmp_path, y=y, memory_limit=limit), **options)
     kept = np.delete(np.arange(N), 4_000)
-    with pytest.raises(fp.FileError, match=r"X\.npy, row 4000: the target must be"):
+    with pytest.raises(fp.FileError, match=r"y\.npy, row 4000: the target must be"):
         make().fit(X[kept], y[kept], X_val=saved(tmp_path, y=y, memory_limit=limit), **options)
     net, whole = make(), make()
     dataset = saved(tmp_path, y=y, memory_limit=limit, on_bad_rows="skip")

@@ -13,10 +13,11 @@ from scipy import sparse
 
 import fastprop as fp
 from fastprop import data
-from fastprop.data.dataset import Windows, bytes_of, uniform
-from fastprop.data.order import far_apart, rounds
+from fastprop.data.order import far_apart, rounds, uniform
 from fastprop.data.reader import Ahead
+from fastprop.data.sizes import bytes_of
 from fastprop.data.usable import Labels
+from fastprop.data.windows import Windows
 
 pytestmark = pytest.mark.quick
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,12 +15,14 @@ from ..arguments import check_choice, check_positive_int
 from ..errors import FileError
 from ..labels import unique_labels
 from .columns import PlainColumns
+from .filling import Cursor, Window, stacked
+from .order import uniform
 from .preparation import Preparation, Prepare
 from .reader import Ahead
-from .sizes import parse_bytes
+from .sizes import bytes_of, parse_bytes, row_bytes_of
 from .source import AsTheyAre, Block, Features, Source
 from .usable import Labels, finite_rows, one_column
-from .windows import BUFFERS, READING_SHARE, WINDOW_SHARE, Cursor, Window, Windows, stacked
+from .windows import BUFFERS, READING_SHARE, WINDOW_SHARE, Windows
 
 CODE_BYTES = 4  # of a label: int32
 LOAD_SHARE = 1 / 4  # of the memory limit: data that need no more are held in memory
@@ -419,9 +420,9 @@ class Dataset:
             Whether y is there.
         """
         X, y = self._sample
-        row_bytes = bytes_of(X) / max(1, X.shape[0]) if hasattr(X, "indptr") else _row_bytes(X, dtype)
+        row_bytes = bytes_of(X) / max(1, X.shape[0]) if hasattr(X, "indptr") else row_bytes_of(X, dtype)
         if y is not None and with_targets:
-            row_bytes += CODE_BYTES if labels is not None else _row_bytes(y, dtype)
+            row_bytes += CODE_BYTES if labels is not None else row_bytes_of(y, dtype)
         return int(share * self.memory_limit / max(1.0, row_bytes)) // multiple * multiple
 
     def window_rows(self, update_rows: int = 1, dtype: Any = None, labels: Labels | None = None) -> int:
@@ -515,31 +516,6 @@ def _chained(windows: Windows, epochs: Sequence[int], begins: Cursor | None) -> 
     for epoch in epochs:
         yield from windows.of(epoch, begins)
         begins = None
-
-
-def uniform(seed: int, level: int, rows: np.ndarray) -> np.ndarray:
-    """A number within [0, 1) for each row of a source. SplitMix64, Steele, Lea and Flood 2014."""
-    key = np.random.SeedSequence([seed, 4, level]).generate_state(1, np.uint64)[0]
-    z = (rows.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15) + key
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    drawn: np.ndarray = ((z ^ (z >> np.uint64(31))) >> np.uint64(11)).astype(np.float64) * 2.0**-53
-    return drawn
-
-
-def _row_bytes(rows: np.ndarray, dtype: Any) -> int:
-    """Bytes of a row of an array, whose floats are at most as large as `dtype`."""
-    size = rows.dtype.itemsize
-    if dtype is not None and rows.dtype.kind == "f":
-        size = min(size, np.dtype(dtype).itemsize)
-    return size * math.prod(rows.shape[1:])
-
-
-def bytes_of(X: Any) -> int:
-    """Bytes of a matrix."""
-    if hasattr(X, "indptr"):
-        return int(X.data.nbytes + X.indices.nbytes + X.indptr.nbytes)
-    return int(X.nbytes)
 
 
 def _is_classifier(model: Any) -> bool:

@@ -71,3 +71,13 @@ def side_by_side(
     finally:
         for reader in readers.values():
             reader.close()  # type: ignore[attr-defined]  # generators: files are closed now, not some day
+
+
+def uniform(seed: int, level: int, rows: np.ndarray) -> np.ndarray:
+    """A number within [0, 1) for each row of a source. SplitMix64, Steele, Lea and Flood 2014."""
+    key = np.random.SeedSequence([seed, 4, level]).generate_state(1, np.uint64)[0]
+    z = (rows.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15) + key
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    drawn: np.ndarray = ((z ^ (z >> np.uint64(31))) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return drawn

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
+from typing import Any
+
+import numpy as np
 
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
@@ -29,3 +33,18 @@ def parse_bytes(name: str, value: object) -> int:
     if n <= 0:
         raise ValueError(f"{name} must be positive, got {value!r}")
     return n
+
+
+def row_bytes_of(rows: np.ndarray, dtype: Any) -> int:
+    """Bytes of a row of an array, whose floats are at most as large as `dtype`."""
+    size = rows.dtype.itemsize
+    if dtype is not None and rows.dtype.kind == "f":
+        size = min(size, np.dtype(dtype).itemsize)
+    return size * math.prod(rows.shape[1:])
+
+
+def bytes_of(X: Any) -> int:
+    """Bytes of a matrix."""
+    if hasattr(X, "indptr"):
+        return int(X.data.nbytes + X.indices.nbytes + X.indptr.nbytes)
+    return int(X.nbytes)

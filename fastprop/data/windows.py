@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .filling import Cursor, Filling, FillingCsr, Part, Window
 from .order import rounds, side_by_side
 from .source import AsTheyAre
 from .usable import Numbers, usable
@@ -29,126 +29,6 @@ READING_SHARE = 1 / 2  # of the memory limit, for what reading pieces side by si
 
 class Abandoned(Exception):
     """Nobody takes windows any more."""
-
-
-class Cursor(NamedTuple):
-    """Where a window begins in an epoch: the round of pieces, the rows of it that came before, and bad rows so far."""
-
-    round: int = 0
-    taken: int = 0
-    n_skipped: int = 0
-
-
-class Origin(NamedTuple):
-    """Rows of a window, from `start` on, are those of a block from `offset` on, among the ones that were kept.
-
-    The block itself is not kept: its memory would be.
-    """
-
-    start: int
-    file: str
-    first: int
-    numbers: np.ndarray | None
-    kept: np.ndarray | None
-    offset: int
-
-    def number(self, row: int) -> int:
-        """Which row of the file row `row` of the window is."""
-        i = self.offset + row - self.start
-        i = i if self.kept is None else int(self.kept[i])
-        return self.first + i if self.numbers is None else int(self.numbers[i])
-
-
-@dataclass(eq=False)
-class Window:
-    """Rows in memory.
-
-    Attributes
-    ----------
-    X : ndarray of shape (n, d), or scipy CSR
-    y : ndarray or None
-    epoch, number : int
-        The epoch, and which window of it this is.
-    begins : Cursor
-    n_skipped : int
-        Bad rows of the epoch that were left out up to its end.
-    is_last : bool
-        Whether the epoch ends with it.
-    origins : list of Origin
-    """
-
-    X: Any
-    y: np.ndarray | None
-    epoch: int
-    number: int
-    begins: Cursor
-    n_skipped: int
-    is_last: bool
-    origins: list[Origin] = field(repr=False)
-    _buffer: tuple[Any, np.ndarray] | None = field(default=None, repr=False)
-
-    @property
-    def n_rows(self) -> int:
-        return int(self.X.shape[0])
-
-    def origin(self, row: int) -> tuple[str, int]:
-        """The file and the row in it that a row of the window comes from."""
-        at = int(np.searchsorted([o.start for o in self.origins], row, side="right")) - 1
-        found = self.origins[at]
-        return found.file, found.number(row)
-
-    def release(self) -> None:
-        """Its memory may be used again."""
-        if self._buffer is not None:
-            free, memory = self._buffer
-            self._buffer, self.X = None, self.X[:0]
-            free.put(memory)
-
-
-@dataclass(frozen=True)
-class Part:
-    """Good rows of a block, and where they were.
-
-    Attributes
-    ----------
-    kept : ndarray of int64, or None
-        Which rows of the block they are; None for all.
-    round, taken : int
-        Rows of the round that came before the block.
-    n_skipped : tuple of int
-        Bad rows of the epoch before the block and after it.
-    """
-
-    X: Any
-    y: np.ndarray | None
-    block: Block
-    kept: np.ndarray | None
-    round: int
-    taken: int
-    n_skipped: tuple[int, int]
-    is_rest: bool = False  # whether the block's first rows were read before
-
-    def cursor(self, k: int) -> Cursor:
-        """Where a window begins whose first row is row k of this part."""
-        if k == 0 and not self.is_rest:
-            return Cursor(self.round, self.taken, self.n_skipped[0])
-        return Cursor(self.round, self.taken + (k if self.kept is None else int(self.kept[k])), self.n_skipped[1])
-
-    def origin(self, k: int, start: int) -> Origin:
-        """Where row `start` of a window comes from, which is row k of this part."""
-        return Origin(start, self.block.file, self.block.first, self.block.numbers, self.kept, k)
-
-    def from_row(self, first: int) -> Part | None:
-        """Without rows of the block before `first`; None if none is left. They count as having been read."""
-        if first <= 0:
-            return self
-        kept = np.arange(len(self.block)) if self.kept is None else self.kept
-        at = int(np.searchsorted(kept, first))
-        if at == len(kept):
-            return None
-        y = None if self.y is None else self.y[at:]
-        done = self.n_skipped[0], self.n_skipped[0]
-        return Part(self.X[at:], y, self.block, kept[at:], self.round, self.taken, done, is_rest=True)
 
 
 class Windows:
@@ -205,7 +85,7 @@ class Windows:
         self.most_bytes = int(share * data.memory_limit)
         self.is_closed = False
         self.skipped: list[tuple[str, int]] = []
-        self._filling: _Filling | None = None
+        self._filling: Filling | None = None
         self._n_skipped = 0
         self._free: queue.SimpleQueue[np.ndarray | None] = queue.SimpleQueue()
         for _ in range(BUFFERS):
@@ -244,11 +124,11 @@ class Windows:
         full.is_last, full.n_skipped = True, self._n_skipped  # bad rows behind the last good one too
         yield full
 
-    def _begin(self, part: Part, k: int) -> _Filling:
+    def _begin(self, part: Part, k: int) -> Filling:
         """A window whose first row is row k of a part."""
         if hasattr(part.X, "indptr"):
-            return _FillingCsr(self.n_rows, part.cursor(k), self.update_rows, self.most_bytes)
-        return _Filling(self.n_rows, part.cursor(k), self._take_buffer(part.X.shape[1]))
+            return FillingCsr(self.n_rows, part.cursor(k), self.update_rows, self.most_bytes)
+        return Filling(self.n_rows, part.cursor(k), self._take_buffer(part.X.shape[1]))
 
     def _parts(self, epoch: int, begins: Cursor) -> Iterator[Part]:
         """Good rows, in the order of the epoch."""
@@ -329,93 +209,6 @@ class Windows:
                 continue
             return np.empty((self.n_rows, n_columns), self.dtype) if memory is None else memory
         raise Abandoned
-
-
-class _Filling:
-    """A window while it is being filled."""
-
-    def __init__(self, n_rows: int, begins: Cursor, memory: np.ndarray | None) -> None:
-        self.room, self.begins, self.memory = n_rows, begins, memory
-        self.n, self.n_skipped = 0, begins.n_skipped
-        self.y: list[np.ndarray] = []
-        self.origins: list[Origin] = []
-
-    @property
-    def is_full(self) -> bool:
-        return self.n == self.room
-
-    def add(self, part: Part, k: int) -> int:
-        """Take rows of a part from row k on; returns how many."""
-        n = self._take(part, k, min(self.room - self.n, int(part.X.shape[0]) - k))
-        if part.y is not None:
-            self.y.append(np.array(part.y[k : k + n]))  # the block's memory may be used again
-        self.origins.append(part.origin(k, self.n))
-        self.n, self.n_skipped = self.n + n, part.n_skipped[1]
-        return n
-
-    def _take(self, part: Part, k: int, n: int) -> int:
-        """Take up to n rows of X; returns how many."""
-        assert self.memory is not None
-        rows, there = part.X[k : k + n], self.memory[self.n : self.n + n]
-        if not np.can_cast(rows.dtype, there.dtype, "safe"):
-            types = f"X is {rows.dtype}, in the first rows {there.dtype}, which cannot hold it"
-            raise part.block.bad(k, f"{types}: give all rows one dtype", rows=part.kept)
-        if rows.__array_interface__["data"] != there.__array_interface__["data"]:  # not read there
-            there[:] = rows
-        return n
-
-    def _matrix(self) -> Any:
-        assert self.memory is not None
-        return self.memory[: self.n]
-
-    def window(self, epoch: int, number: int, free: queue.SimpleQueue[np.ndarray | None]) -> Window:
-        y = np.concatenate(self.y) if self.y else None
-        buffer = None if self.memory is None else (free, self.memory)
-        return Window(self._matrix(), y, epoch, number, self.begins, self.n_skipped, False, self.origins, buffer)
-
-
-class _FillingCsr(_Filling):
-    """One of CSR, which is put together at the end.
-
-    How many entries its rows have is seen only when they are read: it ends with the update that reaches `most_bytes`.
-    """
-
-    def __init__(self, n_rows: int, begins: Cursor, update_rows: int, most_bytes: int) -> None:
-        super().__init__(n_rows, begins, None)
-        self.update_rows, self.most_bytes = update_rows, most_bytes
-        self.n_bytes = 0
-        self.parts: list[Any] = []
-
-    @property
-    def is_full(self) -> bool:
-        return super().is_full or (self.n_bytes >= self.most_bytes and self.n % self.update_rows == 0)
-
-    def _take(self, part: Part, k: int, n: int) -> int:
-        X = part.X
-        entry, row = X.data.itemsize + X.indices.itemsize, X.indptr.itemsize
-        ends = (X.indptr[k + 1 : k + n + 1].astype(np.int64) - X.indptr[k]) * entry + np.arange(1, n + 1) * row
-        fitting = int(np.searchsorted(ends, self.most_bytes - self.n_bytes))  # the row behind them reaches the limit
-        behind = self.n + fitting + (1 if self.n_bytes < self.most_bytes else 0)
-        n = min(n, -(-behind // self.update_rows) * self.update_rows - self.n)
-        self.parts.append(X[k : k + n])
-        self.n_bytes += int(ends[n - 1])
-        return n
-
-    def _matrix(self) -> Any:
-        return stacked(self.parts)
-
-
-def stacked(parts: list[Any]) -> Any:
-    """CSR matrices on top of each other, their indices in the smallest type that holds them."""
-    from scipy.sparse import csr_array
-
-    n_stored = sum(int(part.indptr[-1]) for part in parts)
-    itype = np.int32 if max(n_stored, parts[0].shape[1]) < 2**31 else np.int64
-    starts = np.cumsum([0, *(int(part.indptr[-1]) for part in parts)])
-    indptr = np.concatenate([[0], *(part.indptr[1:] + start for part, start in zip(parts, starts, strict=False))])
-    data, indices = (np.concatenate([getattr(p, name)[: p.indptr[-1]] for p in parts]) for name in ("data", "indices"))
-    shape = sum(part.shape[0] for part in parts), parts[0].shape[1]
-    return csr_array((data, indices.astype(itype, copy=False), indptr.astype(itype, copy=False)), shape=shape)
 
 
 def smaller(dtype: np.dtype[Any], most: Any) -> np.dtype[Any]:
