@@ -328,7 +328,9 @@ def test_columns_are_named(tmp_path, row, column):
     lines[row + 1] = {"a": ",2,3", "b": "1,,3"}[column]
     (tmp_path / "rows.csv").write_text("\n".join(lines) + "\n")
     dataset = data.from_csv(tmp_path / "rows.csv", target="y", memory_limit="64kB")
-    with pytest.raises(fp.FileError, match=rf"rows\.csv, row {row}, column '{column}': X must be finite, got nan"):
+    with pytest.raises(
+        fp.FileError, match=rf"rows\.csv, row {row} .line {row + 2}., column '{column}': X must be finite, got nan"
+    ):
         taken(Windows(dataset, 64))
 
 
