@@ -104,6 +104,8 @@ def test_other_types_of_numbers():
         (pd.DataFrame({"o": np.array([1.5], object)}), r"'o' \(object\)"),
         (pd.DataFrame({"n": [1], "t": ["x"], "c": pd.Categorical(["y"])}), r"'t' \(str\), 'c' \(category\)"),
         (pd.DataFrame({"n": [1], "d": pd.to_datetime(["2020-01-01"])}), r"'d' \(datetime64"),
+        (pd.DataFrame({"d": pd.array([0], "timestamp[ns][pyarrow]")}), r"'d' \(timestamp\[ns\]\[pyarrow\]\)"),
+        (pd.DataFrame({"s": pd.arrays.SparseArray(np.array(["x"], object))}), r"'s' \(Sparse\[object"),
         (pl.DataFrame({"n": [1], "t": ["x"]}), r"'t' \(String\)"),
         (pa.table({"n": [1], "t": ["x"]}), r"'t' \(string\)"),
         (pa.table({"n": [1], "t": pa.array(["x"]).dictionary_encode()}), r"'t' \(dictionary"),

@@ -375,6 +375,15 @@ def test_the_task_follows_from_the_values(values, task):
     assert fit(batch(y=values), "y").to_predict.task == task
 
 
+@pytest.mark.filterwarnings("error")
+def test_labels_beyond_int64_stay_as_they_are():
+    rows = batch(y=[1e20, -3e20, 1e20])
+    preparation = fit(rows, "y")
+    assert preparation.to_predict.classes == (-3e20, 1e20)
+    assert preparation.transform(block(rows))[1].tolist() == [1e20, -3e20, 1e20]
+    assert fit(batch(y=[2.0**63, 0]), "y").to_predict.classes == (0, 2**63)
+
+
 def test_many_classes_where_the_user_says_so():
     rows = batch(y=list(range(30)))
     assert fit(rows, "y", task="classification").to_predict.classes == tuple(range(30))

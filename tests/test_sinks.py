@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import errno
+import os
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from fastprop.data import sinks
 from fastprop.data.sinks import open_sink
 
 pytestmark = pytest.mark.quick
@@ -76,6 +79,27 @@ def test_files_are_there_whole_or_not_at_all(tmp_path, name):
     write(path, ["y"], np.ones(3))
     assert [p.name for p in tmp_path.iterdir()] == [name]
     assert path.read_bytes() != b"old"
+
+
+@pytest.mark.parametrize("name", ["p.npy", "p.csv", "p.parquet"])
+@pytest.mark.parametrize("n_rows", [3, 100_000])
+def test_a_full_disk_is_an_error_that_names_the_file(tmp_path, monkeypatch, name, n_rows):
+    """Few rows fail when the file is closed, many while they are written; /dev/full takes no byte."""
+    if not os.path.exists("/dev/full"):
+        pytest.skip("needs /dev/full")
+    monkeypatch.setattr(sinks.secrets, "token_hex", lambda n: "x")
+    (tmp_path / f".{name}.x.part").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left on device") as raised, open_sink(tmp_path / name, ["y"]) as sink:
+        sink.write(np.random.default_rng(0).random(n_rows))
+    assert raised.value.errno == errno.ENOSPC
+    assert raised.value.filename == str(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_keeps_the_file_that_it_names(tmp_path):
+    with pytest.raises(FileNotFoundError) as raised, open_sink(tmp_path / "p.npy", ["y"]):
+        open(tmp_path / "nowhere")
+    assert raised.value.filename == str(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("name", ["p.npy", "p.csv", "p.parquet"])

@@ -158,6 +158,8 @@ def from_csv(
 ) -> Dataset:
     """Rows of CSV files, in the order of the files; rows are shuffled within windows.
 
+    Words are text, True and False too: as a target they are the labels "False" and "True", where Parquet gives 0 and 1.
+
     Parameters
     ----------
     paths : path-like or sequence of path-like

@@ -78,20 +78,32 @@ class Sink(ABC):
     ) -> None:
         try:
             if kind is None:
-                if self.n_rows == 0:
-                    self._write((np.empty((0, len(self.names)), np.float32),))
-                self._finish()
-                self._file.flush()
-                os.fsync(self._file.fileno())
-                self._file.close()
-                os.replace(self._part, self.path)
+                self._complete()
             else:
                 self._abandon()
-            if isinstance(error, OSError) and error.filename is None:  # a full disk does not say which file was written
-                error.filename = str(self.path)
+        except OSError as failed:
+            self._name(failed)
+            raise
         finally:
-            self._file.close()
+            self._name(error)
+            with contextlib.suppress(OSError):  # to a full disk what is left in the buffer cannot be written either
+                self._file.close()
             self._part.unlink(missing_ok=True)
+
+    def _complete(self) -> None:
+        """Write what is left to disk, and give the file its name."""
+        if self.n_rows == 0:
+            self._write((np.empty((0, len(self.names)), np.float32),))
+        self._finish()
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        os.replace(self._part, self.path)
+
+    def _name(self, error: BaseException | None) -> None:
+        """Have an error say which file was written: that of a full disk does not."""
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(self.path)
 
 
 def open_sink(path: str | os.PathLike[str], names: Sequence[str]) -> Sink:

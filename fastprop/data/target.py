@@ -34,7 +34,7 @@ class Target:
         Whether y is the natural logarithm of what the columns hold.
     text : bool
         Whether the labels are text, also where a file holds only some that look like numbers.
-    classes : tuple of int or str
+    classes : tuple of int or str, or of float beyond int64
         The labels of the training rows, sorted. Empty for a regression, and in files of version 0.1.
     """
 
@@ -220,7 +220,7 @@ class TargetLearner:
         if (distinct != np.rint(distinct)).any():
             self.labels.overflows = True
         else:
-            self.labels.add(distinct.astype(np.int64).tolist())
+            self.labels.add(_integers(distinct).tolist())
 
     def _check_positive(self, block: Block, values: np.ndarray) -> None:
         if self.skip_bad or not (bad := values <= 0).any():
@@ -256,7 +256,7 @@ def _numbers(block: Block, names: Sequence[str], log: bool) -> np.ndarray:
 
 
 def _labels(block: Block, names: Sequence[str], text: bool) -> np.ndarray:
-    """Labels (n,): text, or integers where all of them are whole."""
+    """Labels (n,): text, or integers where all of them are whole and within int64."""
     if not names:
         if block.y is None:
             raise FileError(f"{block.file} has no labels beside its rows")
@@ -266,5 +266,10 @@ def _labels(block: Block, names: Sequence[str], text: bool) -> np.ndarray:
     else:
         values = BlockColumns(block).numbers(names[0])
     if values.dtype.kind == "f" and np.isfinite(values).all() and (values == np.rint(values)).all():
-        return values.astype(np.int64)
+        return _integers(values)
     return values
+
+
+def _integers(whole: np.ndarray) -> np.ndarray:
+    """Whole numbers as int64; as they are where that does not hold one of them."""
+    return whole.astype(np.int64) if (np.abs(whole, dtype=np.float64) < 2.0**63).all() else whole
