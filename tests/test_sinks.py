@@ -98,7 +98,7 @@ def test_a_full_disk_is_an_error_that_names_the_file(tmp_path, monkeypatch, name
 
 def test_an_error_keeps_the_file_that_it_names(tmp_path):
     with pytest.raises(FileNotFoundError) as raised, open_sink(tmp_path / "p.npy", ["y"]):
-        open(tmp_path / "nowhere")
+        os.stat(tmp_path / "nowhere")
     assert raised.value.filename == str(tmp_path / "nowhere")
 
 
