@@ -545,7 +545,10 @@ class Network:
         Raises
         ------
         ValueError
-            If an activation is your own, or a column is hashed: ONNX cannot hold that. The message names it.
+            If an activation is your own, a column is hashed, or a label is an integer above 2^63 - 1: ONNX cannot hold
+            that. The message names it.
+        OSError
+            If the file cannot be written; the one that was there stays.
         ImportError
             If the package onnx is missing.
         """

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .atomic import replacing
 from .data.preparation import Hashed, Number, Preparation
 from .kernels.activations import ACTIVATIONS, SELU_ALPHA, SELU_SCALE
 from .layers import BatchNorm, Dense, Dropout, Layer, LayerNorm, Residual
-from .models import expected_arrays, is_output_linear
+from .models import is_output_linear
 from .targets import is_multilabel
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ def to_onnx(net: Network, path: str | os.PathLike[str], preparation: bool = True
     _outputs(graph, net, raw, prepared)
     model = graph.model(_metadata(net))
     onnx.checker.check_model(model, full_check=True)
-    onnx.save(model, os.fspath(path))
+    with replacing(path) as temporary:
+        temporary.write_bytes(model.SerializeToString())
     return [value.name for value in model.graph.input]
 
 
@@ -116,7 +118,6 @@ def _network(graph: Graph, net: Network, x: str) -> str:
     """The raw outputs."""
     linear = is_output_linear(net.layers, net.loss)
     arrays = net.state_dict()
-    assert set(arrays) == set(expected_arrays(net._built()))
     last = net.layers[-1] if linear else None
     return _chain(graph, net.layers, x, "layers", arrays, last)
 
@@ -312,6 +313,8 @@ def _labels_out(graph: Graph, net: Network, raw: str) -> None:
 
 def _labels(classes: np.ndarray) -> tuple[Any, Any]:
     """Labels as ONNX can hold them: integers, float64, booleans, else text."""
+    if classes.dtype.kind == "u" and classes.max() > np.iinfo(np.int64).max:
+        raise ValueError(f"to_onnx cannot export the label {classes.max()}: integers in ONNX end at 2^63 - 1")
     kinds = {"b": np.bool_, "i": np.int64, "u": np.int64, "f": np.float64}
     if classes.dtype.kind in kinds:
         return classes, kinds[classes.dtype.kind]

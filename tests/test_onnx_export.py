@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -106,6 +107,25 @@ def test_what_onnx_cannot_have(tmp_path):
     with pytest.raises(ValueError, match="no weights yet"):
         fp.Network([fp.Dense(1)]).to_onnx(tmp_path / "m.onnx")
     assert not list(tmp_path.iterdir())
+
+
+def test_labels_that_no_integer_of_onnx_can_hold(tmp_path):
+    net = network([fp.Dense(1)], "bce", np.array([1, 2**63 + 5], np.uint64)[np.arange(len(X)) % 2])
+    with pytest.raises(ValueError, match="the label 9223372036854775813"):
+        net.to_onnx(tmp_path / "m.onnx")
+    net = network([fp.Dense(1)], "bce", np.array([1, 2**63 - 1], np.uint64)[np.arange(len(X)) % 2])
+    check(net, tmp_path / "m.onnx")
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    net = of_layers("float32")
+    net.to_onnx(tmp_path / "m.onnx")
+    before = (tmp_path / "m.onnx").read_bytes()
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        net.to_onnx(tmp_path / "m.onnx")
+    assert [path.name for path in tmp_path.iterdir()] == ["m.onnx"]
+    assert (tmp_path / "m.onnx").read_bytes() == before
 
 
 # ---- tables -----------------------------------------------------------------------------------------------------
