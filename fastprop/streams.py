@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -197,7 +197,7 @@ def predict(net: Network, data: Dataset, out: Any = None, proba: bool = False) -
     return None
 
 
-def outputs(net: Network, data: Dataset, proba: bool = False) -> Iterator[np.ndarray]:
+def outputs(net: Network, data: Dataset, proba: bool = False) -> Generator[np.ndarray, None, None]:
     """Predictions of the rows of a dataset, in order, part by part."""
     net._built()
     data = suited(net, data)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import fastprop as fp
+from fastprop.errors import MissingClassError
 
 pytestmark = pytest.mark.quick
 NAN, INF = float("nan"), float("inf")
@@ -69,7 +70,7 @@ def refused(call, error, *words):
     """`call` raises exactly this kind of error, with all words in its message, which is one for people."""
     with pytest.raises(error) as caught:
         call()
-    assert type(caught.value) in (ValueError, TypeError, fp.FileError), type(caught.value)
+    assert type(caught.value) in (ValueError, TypeError, fp.FileError, MissingClassError), type(caught.value)
     message = str(caught.value)
     for word in words:
         assert re.search(word, message), f"{word!r} is not in {message!r}"

@@ -6,7 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 T = TypeVar("T")
 _END = object()
@@ -48,7 +48,7 @@ class Ahead(Generic[T]):
             raise StopIteration
         return item  # type: ignore[no-any-return]
 
-    def __enter__(self) -> Ahead[T]:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

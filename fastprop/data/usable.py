@@ -110,8 +110,8 @@ def usable(
     if not skip:
         i = int(is_bad.argmax())
         if allowed is not None and not allowed[i] and numbers is not None and y is not None:
-            column = targets[0] if len(targets) == 1 else None
-            raise block.bad(i, f"the target must be {numbers.what}, got {y[i]}", column, kept, of_y=True)
+            name = targets[0] if len(targets) == 1 else None
+            raise block.bad(i, f"the target must be {numbers.what}, got {y[i]}", name, kept, of_y=True)
         wrong = _wrong_y(y, labels, i, None if is_known is None else bool(is_known[i]))
         if wrong is not None:
             what, column = wrong
