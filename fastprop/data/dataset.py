@@ -502,6 +502,9 @@ class WindowsAhead(Ahead[Window]):
         self.windows = windows
         super().__init__(_chained(windows, epochs, begins), BUFFERS - 2)
 
+    def __enter__(self) -> WindowsAhead:
+        return self
+
     @property
     def skipped(self) -> list[tuple[str, int]]:
         """File and row of the first bad rows that were left out in the epoch that is read."""
