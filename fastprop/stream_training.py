@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .arguments import check_fraction
-from .data.dataset import Dataset, WindowsAhead
+from .data.dataset import Dataset
 from .data.filling import Cursor, Window
+from .data.windows import WindowsAhead
 from .engine import Engine
 from .labels import positions
 from .models import n_outputs

@@ -15,14 +15,14 @@ from ..arguments import check_choice, check_positive_int
 from ..errors import FileError
 from ..labels import unique_labels
 from .columns import PlainColumns
-from .filling import Cursor, Window, stacked
+from .estimator_loop import fit_parts
+from .filling import Cursor, stacked
 from .order import uniform
 from .preparation import Preparation, Prepare
-from .reader import Ahead
 from .sizes import bytes_of, parse_bytes, row_bytes_of
 from .source import AsTheyAre, Block, Features, Source
 from .usable import Labels, finite_rows, one_column
-from .windows import BUFFERS, READING_SHARE, WINDOW_SHARE, Windows
+from .windows import READING_SHARE, WINDOW_SHARE, Windows, WindowsAhead
 
 CODE_BYTES = 4  # of a label: int32
 LOAD_SHARE = 1 / 4  # of the memory limit: data that need no more are held in memory
@@ -465,24 +465,7 @@ class Dataset:
         estimator
             `model`.
         """
-        check_positive_int("epochs", epochs)
-        if not (hasattr(model, "partial_fit") and hasattr(model, "get_params")):
-            raise TypeError(
-                f"partial_fit takes an estimator with scikit-learn's interface, such as SGDClassifier, got {model!r}; "
-                f"Network.fit takes a dataset itself"
-            )
-        if classes is None and _is_classifier(model) and not hasattr(model, "classes_"):
-            classes = self.labels()[0]
-        if classes is not None:
-            options["classes"] = classes
-        with self.windows(self.window_rows(), range(epochs), shuffle=shuffle, seed=seed) as windows:
-            for window in windows:
-                rows: Any = slice(None)
-                if shuffle and not self.is_sparse:  # estimators of ours draw rows themselves; others may not
-                    rows = np.random.default_rng([seed, 3, window.epoch, window.number]).permutation(window.n_rows)
-                model.partial_fit(window.X[rows], None if window.y is None else window.y[rows], **options)
-                window.release()
-        return model
+        return fit_parts(self, model, epochs, classes, shuffle, seed, options)
 
     def windows(
         self,
@@ -493,35 +476,3 @@ class Dataset:
     ) -> WindowsAhead:
         """The windows of some epochs, read by another thread; `options` are those of `Windows`."""
         return WindowsAhead(Windows(self, n_rows, **options), epochs, begins)
-
-
-class WindowsAhead(Ahead[Window]):
-    """Windows that another thread fills, one or two ahead; `close` ends it."""
-
-    def __init__(self, windows: Windows, epochs: Sequence[int], begins: Cursor | None) -> None:
-        self.windows = windows
-        super().__init__(_chained(windows, epochs, begins), BUFFERS - 2)
-
-    def __enter__(self) -> WindowsAhead:
-        return self
-
-    @property
-    def skipped(self) -> list[tuple[str, int]]:
-        """File and row of the first bad rows that were left out in the epoch that is read."""
-        return self.windows.skipped
-
-    def close(self) -> None:
-        self.windows.close()
-        super().close()
-
-
-def _chained(windows: Windows, epochs: Sequence[int], begins: Cursor | None) -> Iterator[Window]:
-    for epoch in epochs:
-        yield from windows.of(epoch, begins)
-        begins = None
-
-
-def _is_classifier(model: Any) -> bool:
-    from sklearn.base import is_classifier
-
-    return bool(is_classifier(model))

@@ -7,13 +7,14 @@ updates, so that a stream makes the same number of them as data in memory.
 from __future__ import annotations
 
 import queue
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .filling import Cursor, Filling, FillingCsr, Part, Window
 from .order import rounds, side_by_side
+from .reader import Ahead
 from .source import AsTheyAre
 from .usable import Numbers, usable
 
@@ -226,3 +227,29 @@ def narrowed(values: Any, dtype: Any) -> Any:
         if floats is not values:
             return type(values)((floats.astype(dtype), values.indices, values.indptr), shape=values.shape)
         return values.astype(dtype)
+
+
+class WindowsAhead(Ahead[Window]):
+    """Windows that another thread fills, one or two ahead; `close` ends it."""
+
+    def __init__(self, windows: Windows, epochs: Sequence[int], begins: Cursor | None) -> None:
+        self.windows = windows
+        super().__init__(_chained(windows, epochs, begins), BUFFERS - 2)
+
+    def __enter__(self) -> WindowsAhead:
+        return self
+
+    @property
+    def skipped(self) -> list[tuple[str, int]]:
+        """File and row of the first bad rows that were left out in the epoch that is read."""
+        return self.windows.skipped
+
+    def close(self) -> None:
+        self.windows.close()
+        super().close()
+
+
+def _chained(windows: Windows, epochs: Sequence[int], begins: Cursor | None) -> Iterator[Window]:
+    for epoch in epochs:
+        yield from windows.of(epoch, begins)
+        begins = None
