@@ -137,6 +137,16 @@ def test_streams_are_compared(tmp_path):
     assert not list(tmp_path.iterdir())  # the files are gone
 
 
+def test_sorted_rows_are_compared(tmp_path):
+    options = ["--rows", "20000", "--memory", "2MB", "--seeds", "1", "--folder", str(tmp_path)]
+    paths = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, str(FOLDER / "sorted_rows.py"), *options]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **paths})
+    assert done.returncode == 0, done.stderr
+    kinds = [line.split("|")[1].strip() for line in done.stdout.splitlines()[2:]]
+    assert kinds == ["in memory", "npy", "Parquet, row groups of 65,536", "Parquet, row groups of 1,048,576"]
+
+
 def test_readme_section_is_replaced(modules, monkeypatch, tmp_path):
     report, readme = modules.report, tmp_path / "README.md"
     readme.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
