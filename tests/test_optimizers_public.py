@@ -9,6 +9,7 @@ import pickle
 
 import numpy as np
 import pytest
+from names import shown
 
 from fastprop import optimizers, schedules
 from fastprop.kernels.optimizers import RULES
@@ -51,7 +52,7 @@ EXAMPLES = [
 ]
 
 
-@pytest.mark.parametrize("made", EXAMPLES, ids=repr)
+@pytest.mark.parametrize("made", EXAMPLES, ids=shown)
 def test_round_trips(made):
     description = json.loads(json.dumps(made.describe()))
     loaded = optimizers.optimizer_from_description(description, custom={"triangle": triangle})
@@ -79,7 +80,7 @@ def test_by_name_class_and_instance(name):
         (Adam(betas=[0.5, 0.6]), RULES["adam"](beta1=0.5, beta2=0.6, eps=1e-8, weight_decay=0.0)),
         (AdamW(), RULES["adamw"](beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.01)),
     ],
-    ids=repr,
+    ids=shown,
 )
 def test_rules(made, rule):
     assert type(made.rule()) is type(rule)

@@ -9,6 +9,7 @@ import pickle
 
 import numpy as np
 import pytest
+from names import shown
 
 from fastprop import schedules
 from fastprop.schedules import (
@@ -60,7 +61,7 @@ def torch_rates(make, n, lr=0.1):
         (OneCycle(0.3, 100), lambda s, o: s.OneCycleLR(o, 0.3, 100), 100),
         (OneCycle(0.3, 4), lambda s, o: s.OneCycleLR(o, 0.3, 4), 4),
     ],
-    ids=repr,
+    ids=shown,
 )
 @pytest.mark.filterwarnings("ignore")
 def test_against_pytorch(ours, theirs, n):
@@ -112,7 +113,7 @@ def test_warmup_of_a_callable_and_of_plateau():
     assert warm.state["lr"] == 0.05
 
 
-@pytest.mark.parametrize("schedule", EVERY, ids=repr)
+@pytest.mark.parametrize("schedule", EVERY, ids=shown)
 def test_one_by_one_and_tabulated_agree(schedule):
     rates = tabulate(schedule, 2, 20)
     assert rates.dtype == np.float64
@@ -121,7 +122,7 @@ def test_one_by_one_and_tabulated_agree(schedule):
     np.testing.assert_array_equal(schedule(np.arange(2, 22)), rates)
 
 
-@pytest.mark.parametrize("schedule", EVERY, ids=repr)
+@pytest.mark.parametrize("schedule", EVERY, ids=shown)
 def test_round_trips(schedule):
     schedule.after_epoch(1.0)
     description = json.loads(json.dumps(schedule.describe()))
