@@ -42,7 +42,7 @@ demo: $(VENV)/.demo  ## create .venv, install, train on the digits
 
 # Two processes, a file of tests in each: most tests keep one processor busy (17 minutes one by one, 9 with two).
 test: demo $(VENV)/.test  ## the same, then the whole test suite
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 quick: $(VENV)/.test  ## the tests that take seconds
 	$(BIN)/python -m pytest -m quick

@@ -19,8 +19,8 @@ from fastprop import files, optimizers, schedules
 FOLDER = Path(__file__).parent / "golden"
 sys.path.insert(0, str(FOLDER))
 
+import golden_networks as networks  # noqa: E402
 import make  # noqa: E402
-import networks  # noqa: E402
 
 RELEASES = sorted(path.name for path in FOLDER.iterdir() if path.is_dir() and path.name[0].isdigit())
 NETWORKS = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.glob("*/*.json"))

@@ -17,7 +17,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import networks
+import golden_networks as networks
 
 import fastprop as fp
 
