@@ -119,7 +119,7 @@ def test_the_set_has_everything_that_a_file_can_name():
         "dense", "dropout", "batch_norm", "layer_norm", "residual", "softmax", *schedules.SCHEDULES,
         *built_in(fp.kernels.activations.ACTIVATIONS), *built_in(fp.losses.PUBLIC), *built_in(optimizers.PUBLIC),
     }  # fmt: skip
-    assert known <= found, f"give tests/golden/networks.py one with {known - found}"
+    assert known <= found, f"give tests/golden/golden_networks.py one with {known - found}"
     assert dtypes == {"float32", "float64"}
     assert labels == {None, *"biufUMO"} - {"u"}
 
