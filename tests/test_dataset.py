@@ -557,3 +557,16 @@ def test_arguments_of_datasets(tmp_path):
         saved(tmp_path, memory_limit="much")
     with pytest.raises(ValueError, match="n must be"):
         saved(tmp_path).head(0)
+
+
+def test_a_file_that_is_too_large_by_far_is_not_read_to_find_out(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("a,y\n" + "".join(f"{i},{2 * i}\n" for i in range(100_000)))
+    dataset = data.from_csv(path, target="y", memory_limit="100kB")
+    assert dataset.source.likely_rows == pytest.approx(100_000, rel=0.2)
+    assert data.from_csv(path, target="y").load()[0].shape == (100_000, 1)
+    read, n_read = dataset.source.read, []
+    dataset.head()
+    dataset.source.read = lambda *arguments: n_read.append(arguments) or read(*arguments)
+    assert dataset.load() is None
+    assert not n_read

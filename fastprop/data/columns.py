@@ -141,6 +141,7 @@ def slices(n_rows: int, n_columns: int) -> Iterator[slice]:
 
 
 def rows_of_slice(n_columns: int) -> int:
+    """How many rows of float32 a slice has at most."""
     return min(max(SLICE_BYTES // (4 * max(1, n_columns)), LEAST_ROWS), MOST_ROWS)
 
 

@@ -16,7 +16,7 @@ from .csv_parse import Parser
 from .paths import Paths, check_names, file_size, find_files, title, wanted
 from .salvage import Place
 from .source import Block, Source, bad_row, selected
-from .text import text_blocks, text_head
+from .text import codec_of, text_blocks, text_head
 
 ENDINGS = tuple(kind + packed for kind in (".csv", ".tsv") for packed in ("", ".gz", ".bz2", ".zst"))
 HEAD = 16  # blocks of 1 MB from which the kinds of the columns are found
@@ -93,6 +93,7 @@ class CsvSource(Source):
         check_names(first.path, first.format.names, text)
         self.name = title([file.path for file in self._files])
         self.n_samples: int | None = None
+        self.likely_rows = likely_rows(self._files)
         self.columns = find_kinds(first, names, set(text))
         self._whole: CsvSource | None = None
 
@@ -140,6 +141,14 @@ def check_header(first: CsvFile, other: CsvFile) -> None:
             has = "has no more columns" if name is None else f"is named {name!r}"
             want = "has no more" if expected is None else f"has {expected!r}"
             raise FileError(f"{other.path}: column {index} {has} where {first.path} {want}")
+
+
+def likely_rows(files: Sequence[CsvFile]) -> int | None:
+    """About how many rows files have, by their sizes and the lines of the first block; None if they are compressed."""
+    text = next((text for text, _ in files[0].texts()), b"")
+    if not text or any(codec_of(file.path) for file in files):
+        return None
+    return sum(file.n_bytes for file in files) * text.count(b"\n") // len(text)
 
 
 def find_kinds(file: CsvFile, names: Collection[str], text: Collection[str]) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -388,8 +389,15 @@ class Dataset:
         n_rows = self.rows_in(LOAD_SHARE)
         if self.source.reads_once or n_rows == 0 or (self.n_samples is not None and self.n_samples > n_rows):
             return None
+        if self._likely_rows > 2 * n_rows:  # else a quarter of the limit would be read in vain
+            return None
         window = next(Windows(self, n_rows, share=LOAD_SHARE, **options).of(0))
         return (window.X, window.y, window.n_skipped) if window.is_last else None
+
+    @property
+    def _likely_rows(self) -> float:
+        """About how many rows there are; 0 where that is known, or nobody knows."""
+        return (self.source.likely_rows or 0) * math.prod(last - first for _, first, last in self._shares)
 
     # ---- windows --------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""A window while it is being filled, and when it is full: rows in memory that know where they come from."""
+"""A window while it is being filled, and when it is full: rows in memory, and where in the epoch they begin."""
 
 from __future__ import annotations
 
@@ -19,26 +19,6 @@ class Cursor(NamedTuple):
     n_skipped: int = 0
 
 
-class Origin(NamedTuple):
-    """Rows of a window, from `start` on, are those of a block from `offset` on, among the ones that were kept.
-
-    The block itself is not kept: its memory would be.
-    """
-
-    start: int
-    file: str
-    first: int
-    numbers: np.ndarray | None
-    kept: np.ndarray | None
-    offset: int
-
-    def number(self, row: int) -> int:
-        """Which row of the file row `row` of the window is."""
-        i = self.offset + row - self.start
-        i = i if self.kept is None else int(self.kept[i])
-        return self.first + i if self.numbers is None else int(self.numbers[i])
-
-
 @dataclass(eq=False)
 class Window:
     """Rows in memory.
@@ -54,7 +34,6 @@ class Window:
         Bad rows of the epoch that were left out up to its end.
     is_last : bool
         Whether the epoch ends with it.
-    origins : list of Origin
     """
 
     X: Any
@@ -64,18 +43,11 @@ class Window:
     begins: Cursor
     n_skipped: int
     is_last: bool
-    origins: list[Origin] = field(repr=False)
     _buffer: tuple[Any, np.ndarray] | None = field(default=None, repr=False)
 
     @property
     def n_rows(self) -> int:
         return int(self.X.shape[0])
-
-    def origin(self, row: int) -> tuple[str, int]:
-        """The file and the row in it that a row of the window comes from."""
-        at = int(np.searchsorted([o.start for o in self.origins], row, side="right")) - 1
-        found = self.origins[at]
-        return found.file, found.number(row)
 
     def release(self) -> None:
         """Its memory may be used again."""
@@ -114,10 +86,6 @@ class Part:
             return Cursor(self.round, self.taken, self.n_skipped[0])
         return Cursor(self.round, self.taken + (k if self.kept is None else int(self.kept[k])), self.n_skipped[1])
 
-    def origin(self, k: int, start: int) -> Origin:
-        """Where row `start` of a window comes from, which is row k of this part."""
-        return Origin(start, self.block.file, self.block.first, self.block.numbers, self.kept, k)
-
     def from_row(self, first: int) -> Part | None:
         """Without rows of the block before `first`; None if none is left. They count as having been read."""
         if first <= 0:
@@ -138,7 +106,6 @@ class Filling:
         self.room, self.begins, self.memory = n_rows, begins, memory
         self.n, self.n_skipped = 0, begins.n_skipped
         self.y: list[np.ndarray] = []
-        self.origins: list[Origin] = []
 
     @property
     def is_full(self) -> bool:
@@ -149,7 +116,6 @@ class Filling:
         n = self._take(part, k, min(self.room - self.n, int(part.X.shape[0]) - k))
         if part.y is not None:
             self.y.append(np.array(part.y[k : k + n]))  # the block's memory may be used again
-        self.origins.append(part.origin(k, self.n))
         self.n, self.n_skipped = self.n + n, part.n_skipped[1]
         return n
 
@@ -171,7 +137,7 @@ class Filling:
     def window(self, epoch: int, number: int, free: queue.SimpleQueue[np.ndarray | None]) -> Window:
         y = np.concatenate(self.y) if self.y else None
         buffer = None if self.memory is None else (free, self.memory)
-        return Window(self._matrix(), y, epoch, number, self.begins, self.n_skipped, False, self.origins, buffer)
+        return Window(self._matrix(), y, epoch, number, self.begins, self.n_skipped, False, buffer)
 
 
 class FillingCsr(Filling):

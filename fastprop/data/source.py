@@ -99,6 +99,7 @@ class Source(ABC):
 
     is_sequential: ClassVar[bool] = False
     reads_into_memory: ClassVar[bool] = False  #: whether `read` takes `memory`, to put rows where they are wanted
+    likely_rows: int | None = None  #: an estimate, where `n_samples` is unknown
     reads_once: bool = False  #: whether the rows are gone when they have been read
 
     name: str
