@@ -104,3 +104,37 @@ def problems():
     from mlp_problems import make_problems
 
     return make_problems()
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder of the test's own, which it runs in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def run(capsys):
+    """Run a command; exit code, output, errors."""
+
+    from fastprop import cli
+
+    def run(*args):
+        with pytest.raises(SystemExit) as exit:
+            cli.main([str(arg) for arg in args])
+        captured = capsys.readouterr()
+        return exit.value.code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def ok(run):
+    """Run a command that must succeed; its output."""
+
+    def ok(*args):
+        code, out, err = run(*args)
+        assert (code, err) == (0, "")
+        return out
+
+    return ok

@@ -10,47 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import reported
 
 import fastprop as fp
 from fastprop import cli, cli_data, tabular
 
 HOUSING = Path(__file__).resolve().parents[2] / "shared/data/california_housing/housing.csv"
 
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def run(capsys):
-    """Run a command; exit code, output, errors."""
-
-    def run(*args):
-        with pytest.raises(SystemExit) as exit:
-            cli.main([str(arg) for arg in args])
-        captured = capsys.readouterr()
-        return exit.value.code, captured.out, captured.err
-
-    return run
-
-
-@pytest.fixture
-def ok(run):
-    """Run a command that must succeed; its output."""
-
-    def ok(*args):
-        code, out, err = run(*args)
-        assert (code, err) == (0, "")
-        return out
-
-    return ok
-
-
-def reported(out, name):
-    """The first number on the line `name` of a report."""
-    return float(re.search(rf"^{name} +([-\d.e+]+)", out, re.MULTILINE)[1])
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 def write_rooms(path, n=600, seed=0):

@@ -12,52 +12,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from commands import reported
 
 import fastprop as fp
-from fastprop import cli
 from fastprop.cli_data import format_of
 from fastprop.cli_values import hashed, seconds
 
 DATA = Path(__file__).resolve().parents[2] / "shared/data"
+
+pytestmark = pytest.mark.usefixtures("folder")
 N = 800
 
 needs = pytest.mark.skipif
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def run(capsys):
-    """Run a command; exit code, output, errors."""
-
-    def run(*args):
-        with pytest.raises(SystemExit) as exit:
-            cli.main([str(arg) for arg in args])
-        captured = capsys.readouterr()
-        return exit.value.code, captured.out, captured.err
-
-    return run
-
-
-@pytest.fixture
-def ok(run):
-    """Run a command that must succeed; its output."""
-
-    def ok(*args):
-        code, out, err = run(*args)
-        assert (code, err) == (0, "")
-        return out
-
-    return ok
-
-
-def reported(out, name):
-    """The first number on the line `name` of a report."""
-    return float(re.search(rf"^{re.escape(name)} +([-\d.e+]+)", out, re.MULTILINE)[1])
 
 
 @pytest.fixture
