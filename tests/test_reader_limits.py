@@ -268,8 +268,8 @@ def test_a_message_that_speaks_of_custom_is_a_file_error_too(path):
     change(path, set_at("layers", 0, "layer", "custom"))
     refused(path, "unknown layer 'custom'")
     change(path, set_at("layers", 0, {"layer": "dense", "units": 3, "bias": True, "bias_init": "zeros", "init": "auto",
-                                      "activation": {"name": "mine", "fields": {}}}))  # fmt: skip
-    with pytest.raises(fp.errors.MissingClassError, match=r"needs the activation 'mine'.*custom="):
+                                      "activation": {"name": "nobodys", "fields": {}}}))  # fmt: skip
+    with pytest.raises(fp.errors.MissingClassError, match=r"needs the activation 'nobodys'.*custom="):
         fp.load(path)
 
 
