@@ -6,6 +6,7 @@
 >>> net.predict(X)
 """
 
+from importlib import import_module as _import_module
 from pathlib import Path as _Path
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from .network import Network
 from .optimizers import SGD, Adagrad, Adam, AdamW, RMSProp, optimizer
 
 if _TYPE_CHECKING:
+    from . import diagnose, plot
     from .estimators import MLPClassifier, MLPRegressor, SGDClassifier, SGDRegressor
 
 __version__ = "0.1.0"
@@ -48,20 +50,25 @@ __all__ = [
     "SGDRegressor",
     "activation",
     "data",
+    "diagnose",
     "init",
     "load",
     "loss",
     "losses",
     "optimizer",
+    "plot",
     "resume",
     "schedules",
 ]
 
-# They import scikit-learn, so only when asked for.
+# They import scikit-learn, or are for some users only: loaded when asked for.
 _ESTIMATORS = ("MLPClassifier", "MLPRegressor", "SGDClassifier", "SGDRegressor")
+_MODULES = ("diagnose", "plot")
 
 
 def __getattr__(name: str) -> object:
+    if name in _MODULES:
+        return _import_module(f".{name}", __name__)
     if name in _ESTIMATORS:
         from . import estimators
 

@@ -19,6 +19,7 @@ FLOORS = [
     {"cli"},
     {"cli_data", "cli_values", "demo", "doctor", "tabular"},
     {"plot"},
+    {"diagnose"},
     {"warmup", "__init__"},
     {"loading", "estimators"},
     {"network"},
@@ -80,12 +81,12 @@ def imports(path):
 def inner(path, prefix, folder):
     """The modules of its own package that a file imports; a name that is no module comes from `__init__`."""
     names = {name.removeprefix(prefix).split(".")[0] for name in imports(path) if name.startswith(prefix)}
-    modules = {module.stem for module in folder.glob("*.py")} | {"kernels", "estimators", "data"}
+    modules = {module.stem for module in folder.glob("*.py")} | {"kernels", *(part.name for part in PARTS)}
     return {name if name in modules else "__init__" for name in names}
 
 
 PACKAGE, KERNELS = folders()
-PARTS = [PACKAGE / "data", PACKAGE / "estimators"]
+PARTS = [PACKAGE / name for name in ("data", "diagnose", "estimators", "plot")]
 GRAPH = {path.stem: inner(path, ".", PACKAGE) | inner(path, "fastprop.", PACKAGE) for path in PACKAGE.glob("*.py")}
 GRAPH |= {part.name: set().union(*(inner(path, "..", PACKAGE) for path in part.glob("*.py"))) for part in PARTS}
 
