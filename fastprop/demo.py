@@ -13,7 +13,9 @@ import numpy as np
 
 from . import Adam, Dense, Dropout, Network
 from .kernels import handles
-from .plot import loss_curve
+from .plot import history as draw_history
+from .plot import save
+from .plot.style import off_screen
 
 EPOCHS = 40
 TEST_FRACTION = 0.2
@@ -66,7 +68,7 @@ def run(say: Say, folder: Path, seed: int = 0, n_threads: int | None = None) -> 
     say("model", model)
     if importlib.util.find_spec("matplotlib"):
         picture = os.path.join(folder, "fastprop-demo.png")
-        loss_curve(history, picture)
+        save(draw_history(history, off_screen()), picture)
         say("loss curve", picture)
     return float(accuracy)
 

@@ -1,34 +1,23 @@
-"""Pictures; matplotlib is loaded when one is drawn."""
+"""Pictures of what a network learns and does: each function draws into `ax` or a new figure, and returns the Axes.
 
-from __future__ import annotations
+matplotlib is loaded when the first picture is drawn: `pip install 'fastprop-jit[plot]'`.
+"""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from .boundary import decision_boundary
+from .confusion_matrix import confusion
+from .curves import history, lr_find
+from .flow import gradient_flow
+from .parameters import weights
+from .regression import predictions
+from .saving import save
 
-
-def loss_curve(history: Mapping[str, Sequence[float]], path: str | Path) -> None:
-    """Draw training and validation loss over the epochs into a file.
-
-    Parameters
-    ----------
-    history : mapping of str to sequence of float
-        What `Network.fit` returns; `loss` and, where there is one, `val_loss`.
-    path : str or Path
-        Its suffix gives the format.
-
-    Raises
-    ------
-    ImportError
-        If matplotlib is not installed: `pip install fastprop-jit[plot]`.
-    """
-    from matplotlib.figure import Figure  # not pyplot: no window, no global state
-
-    figure = Figure(figsize=(6, 3.5), layout="constrained")
-    axes = figure.subplots()
-    for name, label in (("loss", "training"), ("val_loss", "validation")):
-        if name in history:
-            axes.plot(range(1, len(history[name]) + 1), history[name], label=label)
-    axes.set(xlabel="epoch", ylabel="loss", yscale="log")
-    axes.legend(frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150)
+__all__ = [
+    "confusion",
+    "decision_boundary",
+    "gradient_flow",
+    "history",
+    "lr_find",
+    "predictions",
+    "save",
+    "weights",
+]

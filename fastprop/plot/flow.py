@@ -1,0 +1,90 @@
+"""How large gradients are from layer to layer: of one moment, or over a training."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MOST_IN_LEGEND = 10
+
+
+def gradient_flow(flow: Any, ax: Axes | None = None) -> Axes:
+    """Draw the norm of each layer's gradient, on a logarithmic axis.
+
+    Parameters
+    ----------
+    flow : fp.diagnose.Flow or fp.diagnose.GradientFlow
+        Of a `Flow`, a bar a layer, with its error signal as a dot. Of the callback, a line a layer over the epochs.
+    ax : matplotlib.axes.Axes, optional
+        By default those of a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    TypeError
+        If `flow` is neither.
+    ValueError
+        If it has no layer, or has recorded no epoch yet.
+    """
+    style.check_axes(ax)
+    if hasattr(flow, "flows") and hasattr(flow, "epochs"):
+        return _over_epochs(flow, ax)
+    if hasattr(flow, "layers") and all(hasattr(layer, "gradient") for layer in flow.layers):
+        return _bars(flow, ax)
+    raise TypeError(f"flow must be of fp.diagnose: a Flow or a GradientFlow, got {type(flow).__name__}")
+
+
+def _bars(flow: Any, ax: Axes | None) -> Axes:
+    if not flow.layers:
+        raise ValueError("flow has no layers")
+    norms, deltas = (np.array([getattr(layer, name) for layer in flow.layers], float) for name in ("gradient", "delta"))
+    ax = style.axes_for(ax)
+    places = np.arange(len(norms))
+    ax.bar(places, norms, 0.7, color=style.COLOURS[0], label="gradient")
+    ax.plot(places, deltas, "o", color=style.COLOURS[1], label="error signal")
+    ax.set_yscale("log", nonpositive="clip")  # "mask" would drop the bars, which begin at 0
+    drawn = np.concatenate([norms, deltas])
+    drawn = drawn[np.isfinite(drawn) & (drawn > 0)]
+    ax.set_ylim(*((drawn.min() / 4, drawn.max() * 4) if len(drawn) else (1e-8, 1.0)))
+    for place in places[~(norms > 0)]:  # on this axis a bar of nothing has no place
+        ax.annotate(
+            "0" if norms[place] == 0 else "not finite", (place, 0), xycoords=("data", "axes fraction"), xytext=(0, 3),
+            textcoords="offset points", ha="center", color=style.GREY,
+        )  # fmt: skip
+    style.name_ticks(ax, places, [layer.name for layer in flow.layers])
+    ax.set(xlabel="layer, from the input to the output", ylabel="norm", xlim=(-0.6, len(norms) - 0.4))
+    if hasattr(flow, "finding"):
+        ax.set_title(f"gradients: {flow.finding}", loc="left", fontsize="medium")
+    ax.legend(frameon=False)
+    style.open_frame(ax)
+    return ax
+
+
+def _over_epochs(record: Any, ax: Axes | None) -> Axes:
+    if not len(record.flows):
+        raise ValueError("flow has recorded no epoch yet: give it to fit as a callback")
+    names = [layer.name for layer in record.flows[0].layers]
+    norms = np.array([[layer.gradient for layer in flow.layers] for flow in record.flows], float)
+    epochs = np.asarray(record.epochs)
+    ax = style.axes_for(ax)
+    shown = set(np.linspace(0, len(names) - 1, min(len(names), MOST_IN_LEGEND)).round().astype(int))
+    for j, colour in enumerate(style.in_order(len(names))):
+        values = np.where(norms[:, j] > 0, norms[:, j], np.nan)
+        ax.plot(
+            epochs, values, color=colour, marker="o" if len(epochs) == 1 else None,
+            label=names[j] if j in shown else "_" + names[j],
+        )  # fmt: skip
+    ax.set(xlabel="epoch", ylabel="norm of the gradient", yscale="log")
+    style.whole_ticks(ax.xaxis)
+    ax.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
+    style.open_frame(ax)
+    return ax

@@ -1,0 +1,63 @@
+"""Pictures in files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from ..atomic import replacing
+from . import style
+
+DPI = 150
+
+
+def save(picture: Any, path: str | os.PathLike[str]) -> None:
+    """Write a picture; the file appears whole or not at all.
+
+    Parameters
+    ----------
+    picture : matplotlib Axes or Figure
+        Of Axes the figure that they are in.
+    path : path-like
+        Its suffix says the format: .png, .svg, .pdf and others that matplotlib knows.
+
+    Raises
+    ------
+    TypeError
+        If `picture` is something else.
+    ValueError
+        If the suffix is not known.
+    OSError
+        If the file cannot be written, naming it.
+    """
+    style.need_matplotlib()
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    figure = picture.figure if isinstance(picture, Axes) else picture
+    if not isinstance(figure, Figure):
+        raise TypeError(f"picture must be matplotlib Axes or a Figure, got {type(picture).__name__}")
+    suffix = check_suffix("path", path)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=DPI, format=suffix)
+
+
+def check_suffix(name: str, path: str | os.PathLike[str]) -> str:
+    """The format that the suffix of a path says.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    ValueError
+        If matplotlib cannot write it; the message names the argument.
+    """
+    style.need_matplotlib()
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    known = FigureCanvasBase.get_supported_filetypes()
+    suffix = Path(path).suffix.lower().removeprefix(".")
+    if suffix not in known:
+        raise ValueError(f"{name} must end in one of .{', .'.join(sorted(known))}, got {os.fspath(path)!r}")
+    return suffix
