@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -12,9 +11,9 @@ from typing import Annotated, Any, Literal, NoReturn
 import numpy as np
 import typer
 
-from . import FileError, Network, __version__, checkpoints, cli_data, load, tabular
+from . import FileError, Network, __version__, cli_data, load, tabular
 from . import resume as load_run
-from .atomic import check_writable
+from .cli_outputs import check_checkpoint, check_folder, check_out, check_plot
 from .cli_values import hashed, seconds, widths
 from .data.dataset import LOAD_SHARE, Dataset
 from .data.preparation import Preparation, Prepare
@@ -27,7 +26,7 @@ from .warmup import warmup as compile_usual
 IMPORT_SECONDS = time.process_time()  # of this process so far: Python's start and all imports, Numba's above all
 
 # Options of `train` that may be others when a run goes on; those that change its bits are compared by `fit`.
-FREE = ("data", "format", "memory_limit", "epochs", "threads", "checkpoint", "every", "resume", "out")
+FREE = ("data", "format", "memory_limit", "epochs", "threads", "checkpoint", "every", "resume", "out", "plot")
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -78,7 +77,7 @@ def demo(
     from . import demo as digits
 
     say("import", f"{IMPORT_SECONDS:.2f} s")
-    digits.run(say, _folder(folder), seed, threads)
+    digits.run(say, check_folder(folder), seed, threads)
 
 
 @app.command()
@@ -125,6 +124,9 @@ def train(
         bool, typer.Option("--resume", help="Go on from --checkpoint, if it is there, perhaps to more --epochs.")
     ] = False,
     out: Annotated[Path, typer.Option(help="Where the model goes.")] = Path("model.safetensors"),
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the losses of all epochs into this .png, .svg or .pdf file.")
+    ] = None,
 ) -> None:
     """Train a network to predict columns from the others.
 
@@ -134,7 +136,7 @@ def train(
     quarter of the memory limit are streamed from their files.
     """
     given = cli_data.Given(data, format, memory_limit, on_bad_rows)
-    _check_out(out, given, target or ())
+    check_out(out, given, target or ())
     settings = tabular.Settings(
         hidden=widths(hidden), activation=activation, loss=loss, epochs=epochs, batch_size=batch_size, lr=lr,
         dropout=dropout, validation_fraction=validation_fraction, early_stopping=early_stopping, seed=seed,
@@ -144,9 +146,11 @@ def train(
     if not target and given.kind != "libsvm":
         raise ValueError("target must name the column to predict")
     if checkpoint is not None:
-        _check_checkpoint(checkpoint, out, given, target or ())
+        check_checkpoint(checkpoint, out, given, target or ())
     elif resume or every:
         raise ValueError(f"{'resume' if resume else 'every'} needs --checkpoint: the file that the run is saved to")
+    if plot is not None:
+        check_plot(plot, (out, checkpoint), given, target or ())
     chosen = _chosen(context)
     run = _run_of(checkpoint, chosen) if checkpoint is not None and resume else None
     # The link of poisson is exp: its target must stay a count.
@@ -158,7 +162,7 @@ def train(
     if run is not None:
         net = _going_on(run, net, epochs)
     net.extra = {"options": {**chosen, "epochs": epochs}}
-    _train(net, rows, settings, out)
+    _train(net, rows, settings, out, plot)
 
 
 @app.command()
@@ -174,7 +178,7 @@ def predict(
     """Predict each row, as CSV with a header."""
     given = cli_data.Given(data, format, memory_limit, on_bad_rows)
     if out is not None:
-        _check_out(out, given)
+        check_out(out, given)
     net = load(model)
     rows = suited(net, given.dataset((), net.preparation_, (), net.n_features_))
     names = tabular.names_of_outputs(net)
@@ -315,8 +319,8 @@ def _going_on(run: Network, fresh: Network, epochs: int) -> Network:
     return run
 
 
-def _train(net: Network, rows: Dataset, settings: tabular.Settings, out: Path) -> None:
-    """Train, say how it went, and write the model."""
+def _train(net: Network, rows: Dataset, settings: tabular.Settings, out: Path, plot: Path | None) -> None:
+    """Train, say how it went, and write the model and the picture."""
     start, untrained = time.perf_counter(), net.get_weights()
     try:
         history = tabular.fit(net, rows, settings)
@@ -328,6 +332,7 @@ def _train(net: Network, rows: Dataset, settings: tabular.Settings, out: Path) -
             net.save(out, {})
             again = f"; with --resume the run in {settings.checkpoint} goes on" if settings.checkpoint else ""
             say("stopped", f"by Ctrl-C; the weights of the last step are in {out}{again}")
+            _draw(net.history_, plot)
         raise typer.Exit(130) from None
     say("training", f"{len(history['loss'])} epochs in {time.perf_counter() - start:.2f} s")
     if history.get("skipped", [0])[-1]:
@@ -335,37 +340,17 @@ def _train(net: Network, rows: Dataset, settings: tabular.Settings, out: Path) -
     _say_result(history)
     net.save(out, {})
     say("model", out)
+    _draw(history, plot)
 
 
-def _folder(path: Path) -> Path:
-    if not path.is_dir():
-        raise FileNotFoundError(2, "no such folder", str(path))
-    return path
+def _draw(history: Mapping[str, Sequence[Any]], plot: Path | None) -> None:
+    """The losses into a file, if one was asked for and an epoch was completed."""
+    if plot is None or not history["loss"]:
+        return
+    from . import plot as pictures
 
-
-def _check_out(out: Path, data: cli_data.Given, target: Sequence[str] = ()) -> None:
-    """Before the work, not after it: that the file can be written and is not the one that is read."""
-    _folder(out.parent)
-    if out.is_dir():
-        raise ValueError(f"out must be a file, got the folder {out}")
-    if data.is_same_file(out, target):
-        raise ValueError(f"out must be another file than the data, got {out} for both")
-    if not os.access(out if out.exists() else out.parent, os.W_OK):
-        raise PermissionError(13, "out may not be written", str(out))
-
-
-def _check_checkpoint(checkpoint: Path, out: Path, data: cli_data.Given, target: Sequence[str]) -> None:
-    """Likewise, and that it may take the place of what is there."""
-    _folder(checkpoint.parent)
-    if checkpoint.is_dir():
-        raise ValueError(f"checkpoint must be a file, got the folder {checkpoint}")
-    if data.is_same_file(checkpoint, target):
-        raise ValueError(f"checkpoint must be another file than the data, got {checkpoint} for both")
-    former = checkpoint.with_name(checkpoints.previous_name(checkpoint))
-    if os.path.realpath(out) in (os.path.realpath(checkpoint), os.path.realpath(former)):
-        raise ValueError(f"checkpoint must be another file than out, got {checkpoint}, and {out} for the model")
-    check_writable(checkpoint)
-    checkpoints.check_replaceable(checkpoint)
+    pictures.save(pictures.history(history, pictures.off_screen()), plot)
+    say("plot", plot)
 
 
 def _say_result(history: Any) -> None:

@@ -11,11 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import Adam, Dense, Dropout, Network
+from . import Adam, Dense, Dropout, Network, plot
 from .kernels import handles
-from .plot import history as draw_history
-from .plot import save
-from .plot.style import off_screen
 
 EPOCHS = 40
 TEST_FRACTION = 0.2
@@ -68,7 +65,7 @@ def run(say: Say, folder: Path, seed: int = 0, n_threads: int | None = None) -> 
     say("model", model)
     if importlib.util.find_spec("matplotlib"):
         picture = os.path.join(folder, "fastprop-demo.png")
-        save(draw_history(history, off_screen()), picture)
+        plot.save(plot.history(history, plot.off_screen()), picture)
         say("loss curve", picture)
     return float(accuracy)
 

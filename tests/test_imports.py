@@ -17,6 +17,7 @@ pytestmark = pytest.mark.quick
 FLOORS = [
     {"__main__"},
     {"cli"},
+    {"cli_outputs"},
     {"cli_data", "cli_values", "demo", "doctor", "tabular"},
     {"plot"},
     {"diagnose"},

@@ -9,7 +9,9 @@ from .curves import history, lr_find
 from .flow import gradient_flow
 from .parameters import weights
 from .regression import predictions
+from .saving import check_format as check_format
 from .saving import save
+from .style import off_screen as off_screen
 
 __all__ = [
     "confusion",

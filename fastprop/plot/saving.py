@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +39,12 @@ def save(picture: Any, path: str | os.PathLike[str]) -> None:
     figure = picture.figure if isinstance(picture, Axes) else picture
     if not isinstance(figure, Figure):
         raise TypeError(f"picture must be matplotlib Axes or a Figure, got {type(picture).__name__}")
-    suffix = check_suffix("path", path)
+    suffix = check_format("path", path)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=DPI, format=suffix)
 
 
-def check_suffix(name: str, path: str | os.PathLike[str]) -> str:
+def check_format(name: str, path: str | os.PathLike[str]) -> str:
     """The format that the suffix of a path says.
 
     Raises
@@ -51,13 +52,20 @@ def check_suffix(name: str, path: str | os.PathLike[str]) -> str:
     ImportError
         If matplotlib is not installed.
     ValueError
-        If matplotlib cannot write it; the message names the argument.
+        If matplotlib does not know it, or cannot write it here (.pgf needs LaTeX); the message names the argument.
     """
     style.need_matplotlib()
     from matplotlib.backend_bases import FigureCanvasBase
+    from matplotlib.figure import Figure
 
     known = FigureCanvasBase.get_supported_filetypes()
     suffix = Path(path).suffix.lower().removeprefix(".")
     if suffix not in known:
         raise ValueError(f"{name} must end in one of .{', .'.join(sorted(known))}, got {os.fspath(path)!r}")
+    trial = Figure(figsize=(1, 1))
+    trial.text(0, 0, "1")
+    try:
+        trial.savefig(BytesIO(), format=suffix)
+    except (ImportError, OSError, RuntimeError) as error:
+        raise ValueError(f"{name}: matplotlib cannot write .{suffix} here: {error}") from error
     return suffix
