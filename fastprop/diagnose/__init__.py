@@ -1,6 +1,16 @@
 """See what a network does: checks of its gradients, where they vanish, which learning rate, a step in the open."""
 
 from .errors import GradientError
+from .flow import Flow, GradientFlow, LayerFlow, gradient_flow
 from .gradient_check import ArrayCheck, GradientCheck, check_gradients
 
-__all__ = ["ArrayCheck", "GradientCheck", "GradientError", "check_gradients"]
+__all__ = [
+    "ArrayCheck",
+    "Flow",
+    "GradientCheck",
+    "GradientError",
+    "GradientFlow",
+    "LayerFlow",
+    "check_gradients",
+    "gradient_flow",
+]

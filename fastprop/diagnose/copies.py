@@ -122,6 +122,14 @@ def prepare(net: Any, X: Any, y: Any, sample_weight: Any = None, **changes: Any)
     return Problem(twin, matrix, targets, np.asarray(array, np.float64), Y, weights)
 
 
+def step(problem: Problem) -> None:
+    """One update of the problem's copy with all rows, by its own optimizer."""
+    targets, y = problem.targets, problem.targets.matrix.array
+    if targets.codes is not None and targets.classes_ is not None:
+        y = targets.classes_[targets.codes]
+    problem.net.partial_fit(problem.matrix.array, y, problem.weights)
+
+
 def target_numbers(targets: Targets, low: float) -> np.ndarray:
     """y as numbers, one an output: labels become `low` and 1."""
     if targets.codes is None:

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from ..kernels.functions import erf
+
 ELEMENTWISE = {"max": np.maximum, "min": np.minimum}
 
 
@@ -22,6 +24,10 @@ ELEMENTWISE = {"max": np.maximum, "min": np.minimum}
 def on_arrays(function: Any) -> Callable[..., Any]:
     """A method of a component whose `max` and `min` take arrays."""
     scope = {**ELEMENTWISE, **function.__globals__}
+    if scope.get("erf") is erf:  # that of math, number by number: 1,000 x 512 of gelu took a second
+        from scipy.special import erf as fast_erf
+
+        scope["erf"] = fast_erf
     made = types.FunctionType(function.__code__, scope, function.__name__, function.__defaults__, function.__closure__)
     made.__kwdefaults__ = function.__kwdefaults__
     return made

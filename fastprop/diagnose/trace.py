@@ -33,6 +33,8 @@ class Record:
         Before and after the activation; z of a norm is its input made mean 0 and variance 1.
     W, b : ndarray or None
         Of a norm gamma and beta.
+    slope : ndarray of shape (n_samples, n_out), or None
+        Of a dense layer: f'(z).
     delta : ndarray of shape (n_samples, n_out)
         The gradient of the mean loss with respect to z; of a norm, dropout or residual with respect to a.
     dW, db : ndarray or None
@@ -46,6 +48,7 @@ class Record:
     W: np.ndarray | None = None
     b: np.ndarray | None = None
     spread: np.ndarray | None = None  # of a norm: the standard deviation that it divides by
+    slope: Any = None
     delta: Any = None
     dW: np.ndarray | None = None
     db: np.ndarray | None = None
@@ -180,7 +183,8 @@ def backward(records: list[Record], gradient: np.ndarray, net: Network) -> None:
         op, error = record.op, errors[record.op.out.index]
         dx = error
         if op.is_dense:
-            record.delta = error * evaluate(op.out.activation, "derivative", record.z, record.a)
+            record.slope = evaluate(op.out.activation, "derivative", record.z, record.a)
+            record.delta = error * record.slope
             record.dW = record.x.T @ record.delta
             record.db = None if record.b is None else record.delta.sum(axis=0)
             assert record.W is not None
