@@ -3,6 +3,8 @@
 from .errors import GradientError
 from .flow import Flow, GradientFlow, LayerFlow, gradient_flow
 from .gradient_check import ArrayCheck, GradientCheck, check_gradients
+from .overfit import Overfit, overfit_one_batch
+from .rates import Rates, lr_find
 
 __all__ = [
     "ArrayCheck",
@@ -11,6 +13,10 @@ __all__ = [
     "GradientError",
     "GradientFlow",
     "LayerFlow",
+    "Overfit",
+    "Rates",
     "check_gradients",
     "gradient_flow",
+    "lr_find",
+    "overfit_one_batch",
 ]

@@ -48,6 +48,15 @@ class Problem:
         return np.asarray(w / w.sum())
 
 
+    @property
+    def labels(self) -> np.ndarray:
+        """y as `fit` takes it, shape (n_samples,) or (n_samples, n_outputs)."""
+        targets = self.targets
+        if targets.codes is None or targets.classes_ is None:
+            return targets.matrix.array
+        return np.asarray(targets.classes_[targets.codes])
+
+
 def check_network(net: Any) -> Network:
     """`net` if it is a Network."""
     if isinstance(net, Network):
@@ -124,10 +133,7 @@ def prepare(net: Any, X: Any, y: Any, sample_weight: Any = None, **changes: Any)
 
 def step(problem: Problem) -> None:
     """One update of the problem's copy with all rows, by its own optimizer."""
-    targets, y = problem.targets, problem.targets.matrix.array
-    if targets.codes is not None and targets.classes_ is not None:
-        y = targets.classes_[targets.codes]
-    problem.net.partial_fit(problem.matrix.array, y, problem.weights)
+    problem.net.partial_fit(problem.matrix.array, problem.labels, problem.weights)
 
 
 def target_numbers(targets: Targets, low: float) -> np.ndarray:

@@ -1,0 +1,179 @@
+"""`lr_find`: the loss while the learning rate grows from step to step, and the rate that follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..arguments import check_number, check_positive_int
+from ..errors import DivergenceError
+from ..network import Network
+from .copies import Problem, prepare
+
+PROBE_ROWS = 512  # that the loss is measured on: losses of batches differ by more than a step changes them
+SMOOTHING = 0.02  # of all steps: the width of the Gaussian that the losses are averaged with
+BLOWN_UP = 3.0  # times the best loss, or what it fell by, above it: the sweep ends there
+FALL = 0.02  # of the first loss: less is noise
+START_OF_DESCENT = 0.1  # of the fall in all
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What `lr_find` found.
+
+    Attributes
+    ----------
+    rates : ndarray of shape (n_steps_done,)
+        Growing by the same factor from step to step.
+    losses : ndarray of the same shape
+        After each step, of the same rows (512 at most) with dropout off; that of the step that diverged is left out.
+    smoothed : ndarray of the same shape
+        The losses averaged over steps nearby.
+    suggestion : float
+        The rate where the smoothed loss falls fastest per factor of the rate; NaN if it does not fall.
+    diverged_at : float or None
+        The rate at which the sweep ended, for the loss had grown too large or not finite.
+    """
+
+    rates: np.ndarray
+    losses: np.ndarray
+    smoothed: np.ndarray
+    suggestion: float
+    diverged_at: float | None
+
+    def __str__(self) -> str:
+        tried = f"{len(self.rates)} rates from {self.rates[0]:.1e} to {self.rates[-1]:.1e}"
+        end = "" if self.diverged_at is None else f"; training diverges from {self.diverged_at:.1e} on"
+        if np.isnan(self.suggestion):
+            return f"{tried}: the loss falls at none of them{end}. Look at gradient_flow, or try a lower lr_min."
+        best = int(self.smoothed.argmin())
+        return (
+            f"{tried}: the loss falls fastest at {self.suggestion:.1e} and is least at {self.rates[best]:.1e}{end}. "
+            f"Try {self.suggestion:.1e}."
+        )
+
+
+def lr_find(
+    net: Any,
+    X: Any,
+    y: Any,
+    lr_min: float = 1e-6,
+    lr_max: float = 10.0,
+    n_steps: int = 100,
+    batch_size: int = 32,
+) -> Rates:
+    """Train a copy with a learning rate that grows from step to step, and see where the loss falls fastest.
+
+    The range test of Smith, "Cyclical learning rates for training neural networks" (2017), section 3.3, with rates in
+    geometric progression. It ends early where training diverges.
+
+    Parameters
+    ----------
+    net : Network
+        It is not changed. One that is not built yet starts from the weights that it would have.
+    X : array-like of shape (n_samples, n_features)
+    y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+    lr_min, lr_max : float > 0, default 1e-6 and 10
+        The first and the last rate.
+    n_steps : int, default 100
+        At least 10; more of them make the curve smoother.
+    batch_size : int, default 32
+        As in the fit that the rate is for: larger batches bear larger rates.
+
+    Returns
+    -------
+    Rates
+        `fp.plot.lr_find` draws it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit.
+    DivergenceError
+        A ValueError, if the loss is not finite before the first update.
+
+    Examples
+    --------
+    >>> import numpy as np, fastprop as fp
+    >>> X = np.random.default_rng(0).normal(size=(500, 8))
+    >>> rates = fp.diagnose.lr_find(fp.Network([fp.Dense(16, activation="relu"), fp.Dense(1)]), X, X[:, 0])
+    >>> 1e-4 < rates.suggestion < 1.0
+    True
+    """
+    lr_min = check_number("lr_min", lr_min, 0.0, inclusive="neither")
+    lr_max = check_number("lr_max", lr_max, 0.0, inclusive="neither")
+    if lr_min >= lr_max:
+        raise ValueError(f"lr_min must be below lr_max, got {lr_min:g} and {lr_max:g}")
+    if check_positive_int("n_steps", n_steps) < 10:
+        raise ValueError(f"n_steps must be at least 10, got {n_steps}")
+    problem = prepare(net, X, y)
+    size = min(check_positive_int("batch_size", batch_size), problem.matrix.n_rows)
+    if size == 1 and problem.net._built().has_batch_norm:
+        raise ValueError("batch_size must be at least 2 with BatchNorm, and so must be the rows of X")
+    rates = np.geomspace(lr_min, lr_max, n_steps)
+    losses, diverged_at = _sweep(problem, rates, size)
+    smoothed = smooth(losses, SMOOTHING * n_steps)
+    rates = rates[: len(losses)]
+    return Rates(rates, losses, smoothed, suggest(rates, smoothed), diverged_at)
+
+
+def _sweep(problem: Problem, rates: np.ndarray, size: int) -> tuple[np.ndarray, float | None]:
+    """The loss after each step, and the rate at which training diverged."""
+    net, done = problem.net, problem.net._parameters.count
+    net.optimizer.lr = lambda update: float(rates[min(max(update - done, 0), len(rates) - 1)])
+    rng = np.random.default_rng(net.seed)
+    X, y, n_rows = problem.matrix.array, problem.labels, problem.matrix.n_rows
+    probe = np.sort(rng.permutation(n_rows)[:PROBE_ROWS])
+    first, losses = _loss(net, X[probe], y[probe]), []
+    for rate, rows in zip(rates, _batches(n_rows, size, len(rates), rng), strict=True):
+        try:
+            net.partial_fit(X[rows], y[rows])
+            loss = _loss(net, X[probe], y[probe])
+        except DivergenceError:
+            loss = np.inf
+        best = min(losses, default=first)
+        if not losses or loss - best < BLOWN_UP * max(first - best, abs(best), 1e-6):
+            losses.append(loss)
+        if losses[-1] != loss:
+            return np.array(losses), float(rate)
+    return np.array(losses), None
+
+
+def _loss(net: Network, X: Any, y: Any) -> float:
+    """The loss of the rows; batch norm takes their statistics, for the running ones lag behind large steps."""
+    if net._built().has_batch_norm:
+        return net.gradients(X, y)[0]
+    return net.evaluate(X, y)["loss"]
+
+
+def _batches(n_rows: int, size: int, n_steps: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Row numbers of each step: whole batches, from a new order each time that the rows run out."""
+    order = rng.permutation(n_rows)
+    for _ in range(n_steps):
+        if len(order) < size:
+            order = rng.permutation(n_rows)
+        yield np.sort(order[:size])
+        order = order[size:]
+
+
+def smooth(losses: np.ndarray, width: float) -> np.ndarray:
+    """Weighted means over steps nearby, by a Gaussian of `width` steps; it does not lag behind."""
+    steps = np.arange(len(losses))
+    weights = np.exp(-0.5 * ((steps[:, None] - steps) / max(width, 0.5)) ** 2)
+    return np.asarray(weights @ losses / weights.sum(axis=1))
+
+
+def suggest(rates: np.ndarray, smoothed: np.ndarray) -> float:
+    """The rate of the steepest descent on the last way down to the least loss; NaN if there is none."""
+    best = int(smoothed.argmin())
+    first = float(np.median(smoothed[: max(3, len(smoothed) // 4)]))
+    fall = first - smoothed[best]
+    if best < 2 or fall < FALL * abs(first):
+        return float("nan")
+    above = np.flatnonzero(smoothed[:best] > first - START_OF_DESCENT * fall)
+    start = int(above[-1]) if len(above) else 0  # what wiggles before it is noise of the batches
+    slopes = np.gradient(smoothed, np.log(rates))[start : best + 1]
+    return float(rates[start + slopes.argmin()])
