@@ -114,7 +114,7 @@ def test_labels_sparse_rows_frames_and_few_rows(X, y):
 
 
 def test_bad_input_of_lr_find_is_named(X, y):
-    with pytest.raises(ValueError, match="lr_min must be below lr_max, got 1 and 0.1"):
+    with pytest.raises(ValueError, match=r"lr_min must be below lr_max, got 1 and 0\.1"):
         lr_find(network(), X, y, lr_min=1.0, lr_max=0.1)
     with pytest.raises(ValueError, match="lr_min must be a finite number > 0"):
         lr_find(network(), X, y, lr_min=0.0)
@@ -144,7 +144,9 @@ def test_a_sound_network_learns_a_batch_by_heart(X, y, rng):
     assert found[0].losses[-1] < 0.05 * found[0].losses[0]
     assert "by heart: gradients, loss and targets fit" in str(found[0])
     labels = rng.integers(0, 3, 300)  # at random: nothing but memory helps
-    assert overfit_one_batch(network(layers=[fp.Dense(64, "relu"), fp.Dense(3)], loss="cross_entropy"), X, labels).succeeded
+    assert overfit_one_batch(
+        network(layers=[fp.Dense(64, "relu"), fp.Dense(3)], loss="cross_entropy"), X, labels
+    ).succeeded
 
 
 def test_failures_have_words(X, y, rng):

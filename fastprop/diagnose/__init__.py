@@ -5,6 +5,7 @@ from .flow import Flow, GradientFlow, LayerFlow, gradient_flow
 from .gradient_check import ArrayCheck, GradientCheck, check_gradients
 from .overfit import Overfit, overfit_one_batch
 from .rates import Rates, lr_find
+from .step import Step, StepLayer, explain_step
 
 __all__ = [
     "ArrayCheck",
@@ -15,7 +16,10 @@ __all__ = [
     "LayerFlow",
     "Overfit",
     "Rates",
+    "Step",
+    "StepLayer",
     "check_gradients",
+    "explain_step",
     "gradient_flow",
     "lr_find",
     "overfit_one_batch",

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import AnyMatrix
+from ..checks import AnyMatrix, SparseMatrix
 from ..data import Dataset
 from ..layers import Dropout, Layer, Residual
 from ..models import portable
@@ -46,7 +46,6 @@ class Problem:
         """The share of each sample in the loss, shape (n_samples,): w / sum w."""
         w = np.ones(len(self.X)) if self.weights is None else self.weights
         return np.asarray(w / w.sum())
-
 
     @property
     def labels(self) -> np.ndarray:
@@ -126,7 +125,7 @@ def prepare(net: Any, X: Any, y: Any, sample_weight: Any = None, **changes: Any)
     weights = combine_weights(sample_weight, None, targets)
     check_some_weight(weights)
     twin._adopt(matrix, targets)
-    array = matrix.array.toarray() if matrix.is_sparse else matrix.array
+    array: Any = matrix.array.toarray() if isinstance(matrix, SparseMatrix) else matrix.array
     Y = target_numbers(targets, twin.loss.target_low)
     return Problem(twin, matrix, targets, np.asarray(array, np.float64), Y, weights)
 

@@ -195,7 +195,8 @@ class Differences:
     def _row(self, name: str, at: np.ndarray, gradient: np.ndarray) -> ArrayCheck:
         flat, analytic = at.ravel(), gradient.ravel()
         numeric = np.array([self._slope(k, self._step(k, STEP)) for k in flat.tolist()])
-        errors = np.array([self._error(k, *pair, STEP) for k, *pair in zip(flat, analytic, numeric, strict=True)])
+        pairs = zip(flat.tolist(), analytic, numeric, strict=True)
+        errors = np.array([self._error(k, got, expected, STEP) for k, got, expected in pairs])
         corners = 0
         for i in np.flatnonzero(~(errors <= self.tol)).tolist():
             numeric[i], errors[i], is_corner = self._look_closer(int(flat[i]), analytic[i], numeric[i], errors[i])

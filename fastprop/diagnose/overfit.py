@@ -119,16 +119,16 @@ def _verdict(problem: Problem, rows: np.ndarray, losses: list[float], succeeded:
     where = f"It does not learn {n} rows by heart"
     if diverged:
         return (
-            f"{where}: training diverges. Try a lower learning rate (lr_find suggests one), clip_norm=1.0, or X and y of "
-            f"mean 0 and deviation 1."
+            f"{where}: training diverges. Try a lower learning rate (lr_find suggests one), clip_norm=1.0, or X and y "
+            f"of mean 0 and deviation 1."
         )
     twins = _contradictions(problem.X[rows], problem.Y[rows])
     if twins is not None:
         return f"{where}, and cannot: rows {rows[twins[0]]} and {rows[twins[1]]} have the same X but another y."
     if losses[0] - losses[-1] < UNMOVED * abs(losses[0]):
         return (
-            f"{where}: the loss does not fall at all. Look whether gradients vanish (gradient_flow), whether the learning "
-            f"rate is far too low or too high (lr_find), and whether formulas of your own are right (check_gradients)."
+            f"{where}: the loss does not fall at all. Look whether gradients vanish (gradient_flow), whether the "
+            f"learning rate is far too low or too high (lr_find), and whether formulas of your own are right (check_gradients)."
         )
     tenth = losses[-max(2, len(losses) // 10)]
     if tenth - losses[-1] > STILL_FALLING * abs(losses[-1]):

@@ -125,9 +125,11 @@ def _sweep(problem: Problem, rates: np.ndarray, size: int) -> tuple[np.ndarray, 
     net, done = problem.net, problem.net._parameters.count
     net.optimizer.lr = lambda update: float(rates[min(max(update - done, 0), len(rates) - 1)])
     rng = np.random.default_rng(net.seed)
-    X, y, n_rows = problem.matrix.array, problem.labels, problem.matrix.n_rows
+    X: Any = problem.matrix.array
+    y, n_rows = problem.labels, problem.matrix.n_rows
     probe = np.sort(rng.permutation(n_rows)[:PROBE_ROWS])
-    first, losses = _loss(net, X[probe], y[probe]), []
+    first = _loss(net, X[probe], y[probe])
+    losses: list[float] = []
     for rate, rows in zip(rates, _batches(n_rows, size, len(rates), rng), strict=True):
         try:
             net.partial_fit(X[rows], y[rows])

@@ -9,10 +9,8 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -
     """Lines of columns; the first `left` columns are set flush left, the others flush right."""
     lines = [tuple(header), *map(tuple, rows)]
     widths = [max(len(line[k]) for line in lines) for k in range(len(header))]
-    text = [
-        "  ".join(cell.ljust(w) if k < left else cell.rjust(w) for k, (cell, w) in enumerate(zip(line, widths, strict=True)))
-        for line in lines
-    ]  # fmt: skip
+    set_flush = [str.ljust if k < left else str.rjust for k in range(len(header))]
+    text = ["  ".join(f(cell, w) for f, cell, w in zip(set_flush, line, widths, strict=True)) for line in lines]
     return "\n".join(line.rstrip() for line in [text[0], "-" * (sum(widths) + 2 * len(widths) - 2), *text[1:]])
 
 

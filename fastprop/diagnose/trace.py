@@ -35,6 +35,8 @@ class Record:
         Of a norm gamma and beta.
     slope : ndarray of shape (n_samples, n_out), or None
         Of a dense layer: f'(z).
+    error : ndarray of shape (n_samples, n_out)
+        The gradient of the mean loss with respect to a.
     delta : ndarray of shape (n_samples, n_out)
         The gradient of the mean loss with respect to z; of a norm, dropout or residual with respect to a.
     dW, db : ndarray or None
@@ -49,6 +51,7 @@ class Record:
     b: np.ndarray | None = None
     spread: np.ndarray | None = None  # of a norm: the standard deviation that it divides by
     slope: Any = None
+    error: Any = None
     delta: Any = None
     dW: np.ndarray | None = None
     db: np.ndarray | None = None
@@ -181,7 +184,7 @@ def backward(records: list[Record], gradient: np.ndarray, net: Network) -> None:
     errors: dict[int, Any] = {net._built().output.index: gradient}
     for record in reversed(records):
         op, error = record.op, errors[record.op.out.index]
-        dx = error
+        record.error = dx = error
         if op.is_dense:
             record.slope = evaluate(op.out.activation, "derivative", record.z, record.a)
             record.delta = error * record.slope
@@ -213,7 +216,8 @@ def add_penalties(records: list[Record], problem: Problem) -> float:
     scale = 1.0 / total if net.divides_penalties else 1.0
     for record in records:
         if record.op.is_dense and (net.l1 or net.l2):
-            assert record.W is not None and record.dW is not None
+            assert record.W is not None
+            assert record.dW is not None
             record.dW += scale * (net.l2 * record.W + net.l1 * np.sign(record.W))
             penalty += scale * (0.5 * net.l2 * float((record.W**2).sum()) + net.l1 * float(abs(record.W).sum()))
     return penalty

@@ -51,7 +51,7 @@ def judge(layers: Sequence[LayerFlow], loss: float, loss_after: float) -> Verdic
 
 
 def _per_layer(sizes: np.ndarray) -> float:
-    """By what factor the signal changes from a layer to the one before, from the output to the first (geometric mean)."""
+    """By what factor the signal changes from a layer to the one before: the geometric mean."""
     return float(sizes[0] ** (1.0 / max(1, len(sizes) - 1)))
 
 
@@ -70,11 +70,13 @@ def _against_vanishing(dense: Sequence[LayerFlow]) -> str:
     hidden = dense[:-1]
     if any(layer.dead is not None and layer.dead >= MANY for layer in hidden):
         return (
-            "leaky_relu or elu in place of relu, a lower learning rate, inputs of mean 0 and deviation 1, or BatchNorm: "
-            "most units of a layer are dead"
+            "leaky_relu or elu in place of relu, a lower learning rate, inputs of mean 0 and deviation 1, or "
+            "BatchNorm: most units of a layer are dead"
         )
     if any(layer.saturated is not None and layer.saturated >= MANY for layer in hidden):
-        return "smaller initial weights (init='auto'), inputs of mean 0 and deviation 1, or BatchNorm: units are saturated"
+        return (
+            "smaller initial weights (init='auto'), inputs of mean 0 and deviation 1, or BatchNorm: units are saturated"
+        )
     if sum(layer.activation in SQUASHING for layer in hidden) > len(hidden) / 2:
         return (
             "activation='relu' (init='auto' then draws He's weights), Residual around the hidden layers, BatchNorm or "
