@@ -1,0 +1,177 @@
+"""The documentation: every block of code on its pages runs, its links and inclusions exist, nothing public is left out.
+
+Blocks of a page run one after the other in one folder, and print what the page says (see `printed`).
+"""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import importlib.util
+import pkgutil
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from printed import run_snippet, snippets
+
+import fastprop as fp
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+DOCS = REPOSITORY / "docs"
+PAGES = sorted(DOCS.glob("*.md"))
+TEXTS = {page.stem: page.read_text(encoding="utf-8") for page in PAGES}
+SNIPPETS = [(name, snippet) for name, text in TEXTS.items() for snippet in snippets(text)]
+
+pytestmark = pytest.mark.skipif(not PAGES, reason="needs the repository's docs/")
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    return {page.stem: tmp_path_factory.mktemp(page.stem) for page in PAGES}
+
+
+@pytest.mark.parametrize(
+    ("page", "snippet"), SNIPPETS, ids=[f"{page}-{snippet.line}-{snippet.language}" for page, snippet in SNIPPETS]
+)
+def test_snippet(page, snippet, folders):
+    run_snippet(snippet, folders[page])
+
+
+# ---- pages ----------------------------------------------------------------------------------------------------------
+
+
+def heading_anchors(text):
+    """The anchors that MyST gives to the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_links(page):
+    """Files and headings that a page links exist; pages of the gallery are made of scripts."""
+    for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", TEXTS[page]):
+        path, _, anchor = link.partition("#")
+        if script := re.fullmatch(r"gallery/(\w+)\.rst", path):
+            assert script[1] == "index" or (REPOSITORY / "examples" / f"{script[1]}.py").is_file(), link
+            continue
+        target = DOCS / path if path else DOCS / f"{page}.md"
+        assert target.exists(), link
+        assert not anchor or anchor in heading_anchors(target.read_text(encoding="utf-8")), link
+
+
+INCLUSION = re.compile(r"^```\{literalinclude\} (\S+)\n((?::.*\n)*)```$", re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_included_code(page):
+    """What a page shows of the source is there, once where it is found by its text."""
+    for path, options in INCLUSION.findall(TEXTS[page]):
+        source = (DOCS / path).read_text(encoding="utf-8")
+        given = dict(re.findall(r"^:([\w-]+): ?(.*)$", options, re.MULTILINE))
+        assert given["caption"].split(",")[0] == path.removeprefix("../"), (page, path)
+        if name := given.get("pyobject"):
+            assert re.search(rf"^(?:class|def) {name}\b", source, re.MULTILINE), (page, path, name)
+        for key in ("start-at", "start-after", "end-at", "end-before"):
+            assert given.get(key, "").strip('"') in source, (page, path, given)
+
+
+def test_every_inclusion_is_read():
+    assert sum(text.count("{literalinclude}") for text in TEXTS.values()) == sum(
+        len(INCLUSION.findall(text)) for text in TEXTS.values()
+    )
+
+
+def test_every_page_is_in_the_contents():
+    contents = re.findall(r"```\{toctree\}\n(.*?)```", TEXTS["index"], re.DOTALL)
+    listed = {line for block in contents for line in block.split("\n") if line and not line.startswith(":")}
+    assert listed == set(TEXTS) - {"index"} | {"gallery/index"}
+
+
+# ---- the reference --------------------------------------------------------------------------------------------------
+
+MODULES = ("data", "diagnose", "plot")  # their __all__ is public; the other modules' classes of their own are
+
+
+def public_names():
+    """Names as the reference has them: "fastprop.Dense", "fastprop.losses.Huber"."""
+    modules = {"data", "diagnose", "init", "losses", "plot", "schedules"}
+    yield from (f"fastprop.{name}" for name in fp.__all__ if name not in modules)
+    for name in MODULES:
+        yield from (f"fastprop.{name}.{member}" for member in getattr(fp, name).__all__)
+    for module in (fp.losses, fp.schedules, fp.init):
+        own = {name for name, value in vars(module).items() if isinstance(value, type) and name[0] != "_"}
+        own = {name for name in own if getattr(module, name).__module__ == module.__name__}
+        yield from (f"{module.__name__}.{name}" for name in own - {"NotStored"})
+
+
+def listed_names():
+    """The names in the summaries of the reference."""
+    for block in re.findall(r"```\{eval-rst\}\n(.*?)```", TEXTS["api"], re.DOTALL):
+        module = re.search(r"currentmodule:: (\S+)", block)[1]
+        yield from (f"{module}.{name}" for name in re.findall(r"^   (\w+)$", block, re.MULTILINE))
+
+
+def test_everything_public_is_in_the_reference():
+    listed = sorted(listed_names())
+    assert listed == sorted(public_names())
+    assert all(hasattr(importlib.import_module(name.rpartition(".")[0]), name.rpartition(".")[2]) for name in listed)
+
+
+# ---- the exercises --------------------------------------------------------------------------------------------------
+
+ROW = re.compile(r"^\| (\d+[a-z]?) \| (.+?) \| (.+?) \| (.+?) \|$", re.MULTILINE)
+
+
+def test_the_table_of_exercises_has_no_gaps():
+    numbers = [number for number, *_ in ROW.findall(TEXTS["exercises"])]
+    assert numbers == [str(k + 1) for k in range(len(numbers))]
+    assert len(numbers) == 26
+
+
+def test_answers_and_their_tests_exist():
+    for number, _, answer, test in ROW.findall(TEXTS["exercises"]):
+        for script in re.findall(r"\[(\w+)\.py\]", answer):
+            assert f"gallery/{script}.rst" in answer, number
+            assert (REPOSITORY / "tests" / "gallery" / f"{script}.txt").is_file(), (number, script)
+        assert "](" in answer, number
+        for path, name in re.findall(r"`(test_\w+\.py)(?:::(\w+))?", test):
+            text = (REPOSITORY / "tests" / path).read_text(encoding="utf-8")
+            assert not name or f"def {name}(" in text, (number, name)
+        assert "`" in test, number
+
+
+# ---- docstrings -----------------------------------------------------------------------------------------------------
+
+
+def modules():
+    """Every module of the package but its kernels, which hold no examples."""
+    package = str(Path(fp.__file__).parent)  # not fp.__path__, which ends in the repository in a checkout
+    for module in pkgutil.walk_packages([package], "fastprop."):
+        if not module.name.startswith(("fastprop.kernels", "fastprop.__main__")):
+            yield module.name
+
+
+def examples_of(name):
+    module = importlib.import_module(name)
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    return [test for test in finder.find(module, name) if test.examples]
+
+
+@pytest.mark.parametrize("name", ["fastprop", *modules()])
+def test_docstrings(name, tmp_path, monkeypatch):
+    """Examples in docstrings run, in an empty folder, with data at hand as X and y and a network as net."""
+    tests = examples_of(name)
+    if not tests:
+        return
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(64, 4)), rng.integers(0, 10, 64)
+    np.save("X.npy", X)
+    np.save("y.npy", y)
+    for test in tests:
+        net = fp.Network([fp.Dense(10)], loss="cross_entropy")
+        test.globs |= {"fp": fp, "np": np, "X": X, "y": y, "net": net, **vars(fp)}
+        runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+        assert runner.run(test).failed == 0, test.name
