@@ -15,7 +15,7 @@ project_copyright = author
 release = version = fastprop.__version__
 
 extensions = ["sphinx.ext.autosummary", "numpydoc", "myst_parser", "sphinx_gallery.gen_gallery", "mathml"]
-exclude_patterns = ["_build", "templates", "gallery/*.ipynb", "gallery/*.py", "gallery/sg_execution_times.rst"]
+exclude_patterns = ["_build", "templates", "gallery/*.ipynb", "gallery/*.py"]
 templates_path = ["templates"]
 default_role = "code"  # `name` in a docstring is code
 nitpicky = True
@@ -53,5 +53,6 @@ sphinx_gallery_conf = {
     "show_signature": False,
     "download_all_examples": False,
     "min_reported_time": 1e9,
+    "write_computation_times": False,
     "capture_repr": (),
 }

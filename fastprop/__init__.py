@@ -2,8 +2,8 @@
 
 >>> import fastprop as fp
 >>> net = fp.Network([fp.Dense(64, activation="relu"), fp.Dense(10)], loss="cross_entropy")
->>> net.fit(X, y, epochs=10)
->>> net.predict(X)
+>>> history = net.fit(X, y, epochs=10)
+>>> labels = net.predict(X)
 """
 
 from importlib import import_module as _import_module

@@ -86,7 +86,7 @@ def from_npy(
     Examples
     --------
     >>> data = fp.data.from_npy("X.npy", "y.npy", memory_limit="500MB")
-    >>> net.fit(data, epochs=3)
+    >>> history = net.fit(data, epochs=3)
     """
     block_bytes = max(MIN_BLOCK_BYTES, min(BLOCK_BYTES, parse_bytes("memory_limit", memory_limit) // 1024))
     source = NpySource(X_path, y_path, block_bytes)
@@ -117,7 +117,7 @@ def from_parquet(
     Parameters
     ----------
     paths : path-like or sequence of path-like
-        A file, several, a pattern such as "data/*.parquet", or a folder, whose folders `key=value` are columns.
+        A file, several, a pattern such as `data/*.parquet`, or a folder, whose folders `key=value` are columns.
     target : str or sequence of str, optional
         The column of y, or several.
     ignore : str or collection of str

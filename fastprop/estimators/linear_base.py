@@ -288,7 +288,7 @@ class LinearSGD(CheckedParameters, SparseCoefMixin, CallbackSupportMixin, BaseEs
     # ---- using -------------------------------------------------------------------------------------------------------
 
     def _scores(self, X: Any) -> Array:
-        """X @ coef_.T + intercept_, in the shape of `coef_.T`."""
+        """`X @ coef_.T + intercept_`, in the shape of `coef_.T`."""
         if self.__dict__.get("coef_") is None:
             check_is_fitted(self)  # 6 us
         X = X if is_ready(self, X) else check_X(self, X).array

@@ -119,7 +119,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
     --------
     >>> import numpy as np
     >>> X = np.random.default_rng(0).normal(size=(200, 2))
-    >>> model = MLPRegressor((16,), solver="lbfgs", random_state=0).fit(X, X[:, 0] * X[:, 1])
+    >>> model = MLPRegressor(hidden_layer_sizes=(16,), solver="lbfgs", random_state=0).fit(X, X[:, 0] * X[:, 1])
     >>> bool(model.score(X, X[:, 0] * X[:, 1]) > 0.9)
     True
     """

@@ -98,7 +98,7 @@ class SGDClassifier(ClassifierMixin, LinearSGD):  # type: ignore[misc]
     n_iter_ : int
         Epochs until it stopped; of several classes the most.
     t_ : float
-        1 + n_iter_ * n_samples.
+        `1 + n_iter_ * n_samples`.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features,)
         If X is a frame with such names.

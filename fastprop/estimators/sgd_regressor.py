@@ -248,7 +248,7 @@ class SGDRegressor(RegressorMixin, LinearSGD):  # type: ignore[misc]
         return {**found, "coef_": found["coef_"].ravel()}
 
     def predict(self, X: Any) -> Array:
-        """X @ coef_ + intercept_.
+        """`X @ coef_ + intercept_`.
 
         Parameters
         ----------
