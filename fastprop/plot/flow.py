@@ -46,15 +46,15 @@ def gradient_flow(flow: Any, ax: Axes | None = None) -> Axes:
 def _bars(flow: Any, ax: Axes | None) -> Axes:
     if not flow.layers:
         raise ValueError("flow has no layers")
-    norms, deltas = (np.array([getattr(layer, name) for layer in flow.layers], float) for name in ("gradient", "delta"))
+    norms, deltas = (_sizes(flow, name) for name in ("gradient", "delta"))
+    drawn = np.concatenate([norms, deltas])
+    drawn = drawn[drawn > 0]
     ax = style.axes_for(ax)
     places = np.arange(len(norms))
     ax.bar(places, norms, 0.7, color=style.COLOURS[0], label="gradient")
     ax.plot(places, deltas, "o", color=style.COLOURS[1], label="error signal")
-    ax.set_yscale("log", nonpositive="clip")  # "mask" would drop the bars, which begin at 0
-    drawn = np.concatenate([norms, deltas])
-    drawn = drawn[np.isfinite(drawn) & (drawn > 0)]
     ax.set_ylim(*((drawn.min() / 4, drawn.max() * 4) if len(drawn) else (1e-8, 1.0)))
+    ax.set_yscale("log", nonpositive="clip")  # "mask" would drop the bars, which begin at 0
     for place in places[~(norms > 0)]:  # on this axis a bar of nothing has no place
         ax.annotate(
             "0" if norms[place] == 0 else "not finite", (place, 0), xycoords=("data", "axes fraction"), xytext=(0, 3),
@@ -69,11 +69,17 @@ def _bars(flow: Any, ax: Axes | None) -> Axes:
     return ax
 
 
+def _sizes(flow: Any, name: str) -> np.ndarray:
+    """A number of each layer, NaN where it is not finite."""
+    values = np.array([getattr(layer, name) for layer in flow.layers], np.float64)
+    return np.where(np.isfinite(values), values, np.nan)
+
+
 def _over_epochs(record: Any, ax: Axes | None) -> Axes:
     if not len(record.flows):
         raise ValueError("flow has recorded no epoch yet: give it to fit as a callback")
     names = [layer.name for layer in record.flows[0].layers]
-    norms = np.array([[layer.gradient for layer in flow.layers] for flow in record.flows], float)
+    norms = np.array([_sizes(flow, "gradient") for flow in record.flows])
     epochs = np.asarray(record.epochs)
     ax = style.axes_for(ax)
     shown = set(np.linspace(0, len(names) - 1, min(len(names), MOST_IN_LEGEND)).round().astype(int))

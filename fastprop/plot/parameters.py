@@ -25,8 +25,8 @@ def weights(net: Any, layer: int | str | None = None, ax: Axes | None = None) ->
         A Network with weights, or an estimator of ours (its `network_`).
     layer : int or str, optional
         None draws a line for each W. A number is a place in `net.layers`, from the end if negative; a string is a name
-        as in `net.state_dict()`, such as "layers.2.layers.0" of a layer inside Residual. W of shape (n_in, n_out) is
-        drawn with a row for each input and a column for each unit.
+        as in `net.state_dict()`, such as "layers.2.layers.0" of a layer inside Residual, or "layers[2].layers[0]". W of
+        shape (n_in, n_out) is drawn with a row for each input and a column for each unit.
     ax : matplotlib.axes.Axes, optional
         By default those of a new figure.
 
@@ -73,7 +73,7 @@ def _chosen(matrices: dict[str, np.ndarray], layer: Any, net: Any) -> tuple[str,
         raise TypeError(f"layer must be the number or the name of a Dense layer ({names}) or None, got {layer!r}")
     n_layers = len(getattr(net, "network_", net).layers)
     place = layer if isinstance(layer, str) else layer + n_layers if layer < 0 else layer
-    name = place.removesuffix(".W") if isinstance(place, str) else f"layers.{place}"
+    name = place.replace("[", ".").replace("]", "").removesuffix(".W") if isinstance(place, str) else f"layers.{place}"
     if name not in matrices:
         raise ValueError(f"layer must be a Dense layer: one of {names}, got {layer!r}")
     return name, matrices[name]
