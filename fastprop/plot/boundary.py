@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..checks import check_finite, check_matrix
+from ..checks import check_matrix
 from ..frames import is_frame
 from ..network import Network
 from . import style
-from .inputs import check_model, classes_of, codes, labels, predicted_labels
+from .inputs import check_finite, check_model, classes_of, codes, labels, predicted_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -32,6 +32,13 @@ def numbers(values: Any, name: str) -> Array:
     return array.astype(np.float64)
 
 
+def check_finite(array: Array, name: str) -> None:
+    """Refuse NaN and infinity in an array of one or two axes, naming the first row that has one."""
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        place = tuple(np.argwhere(~np.isfinite(array))[0])
+        raise ValueError(f"{name} must be finite, got {array[place]} in row {place[0]}")
+
+
 def check_model(model: Any, task: str) -> None:
     """Refuse what cannot predict, and what learnt the other task: "classification" or "regression".
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..arguments import check_bool
-from ..checks import as_array, check_finite, check_rows
+from ..checks import as_array, check_rows
 from ..frames import column_names, is_frame
 from . import style
-from .inputs import check_model
+from .inputs import check_finite, check_model
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
