@@ -207,6 +207,15 @@ def test_lr_find_that_diverged_and_suggests_nothing(ax):
     ax.figure.canvas.draw()
 
 
+def test_lr_find_of_a_network(ax):
+    x = np.random.default_rng(0).normal(size=(200, 4))
+    net = fp.Network([fp.Dense(8, "tanh"), fp.Dense(1)], optimizer=fp.SGD(0.1))
+    found = fp.diagnose.lr_find(net, x, x[:, 0], lr_max=1e4)
+    fp.plot.lr_find(found, ax=ax)
+    np.testing.assert_array_equal(ax.get_lines()[1].get_xydata(), np.column_stack([found.rates, found.smoothed]))
+    assert texts(ax)[2:] == [f"suggested: {found.suggestion:.2g}", f"diverges from {found.diverged_at:.2g}"]
+
+
 def test_wrong_rates():
     with pytest.raises(TypeError, match=r"rates must be what fp.diagnose.lr_find returns, got dict"):
         fp.plot.lr_find({"rates": [1.0]})
@@ -255,7 +264,7 @@ def test_names_of_many_layers_are_turned(ax):
 def test_gradients_over_epochs(ax):
     fp.plot.gradient_flow(recorded(5, 3), ax=ax)
     assert len(ax.get_lines()) == 3
-    np.testing.assert_array_equal(ax.get_lines()[1].get_xydata(), [[e, 0.1 * (e + 1)] for e in range(5)])
+    np.testing.assert_array_equal(ax.get_lines()[1].get_xydata(), [[e + 1, 0.1 * (e + 1)] for e in range(5)])
     assert texts(ax) == ["layers[0]", "layers[1]", "layers[2]"]
 
 
@@ -265,6 +274,25 @@ def test_gradients_of_many_layers_over_one_epoch(ax):
     assert len(texts(ax)) == 10
     assert {texts(ax)[0], texts(ax)[-1]} == {"layers[0]", "layers[24]"}
     assert {line.get_marker() for line in ax.get_lines()} == {"o"}
+
+
+def test_gradients_of_a_network(ax):
+    x = np.random.default_rng(0).normal(size=(60, 4))
+    deep = fp.Network([*(fp.Dense(8, "sigmoid") for _ in range(9)), fp.Residual([fp.LayerNorm()]), fp.Dense(1)])
+    found = fp.diagnose.gradient_flow(deep, x, x[:, 0])
+    fp.plot.gradient_flow(found, ax=ax)
+    assert [bar.get_height() for bar in ax.patches] == [layer.gradient for layer in found.layers]
+    assert ax.get_title(loc="left") == "gradients: vanishing"
+
+
+def test_gradients_that_a_callback_recorded(ax):
+    x = np.random.default_rng(0).normal(size=(60, 4))
+    watch = fp.diagnose.GradientFlow(x, x[:, 0], every=2)
+    net = fp.Network([fp.Dense(8, "relu"), fp.Dense(1)])
+    net.fit(x, x[:, 0], epochs=5, callbacks=watch, progress=False)
+    fp.plot.gradient_flow(watch, ax=ax)
+    assert [line.get_xdata().tolist() for line in ax.get_lines()] == [[1, 3, 5]] * 2
+    assert texts(ax) == ["layers[0]", "layers[1]"]
 
 
 def test_wrong_flows():

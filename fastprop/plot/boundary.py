@@ -46,6 +46,15 @@ def decision_boundary(model: Any, X: Any, y: Any, ax: Axes | None = None) -> Axe
     TypeError, ValueError
         If the model cannot predict labels or is for another number of features, X has not two features or holds NaN, or
         y has labels that the model does not know.
+
+    Examples
+    --------
+    >>> import numpy as np, fastprop as fp
+    >>> X = np.random.default_rng(0).normal(size=(200, 2))
+    >>> y = np.where(X[:, 0] * X[:, 1] > 0, "same", "other")
+    >>> net = fp.Network([fp.Dense(8, activation="tanh"), fp.Dense(1)], loss="bce", optimizer=fp.Adam(lr=0.01))
+    >>> history = net.fit(X, y, epochs=20, batch_size=20, progress=False)
+    >>> ax = fp.plot.decision_boundary(net, X, y)
     """
     style.check_axes(ax)
     check_model(model, "classification")

@@ -40,6 +40,14 @@ def confusion(model: Any, X: Any, y: Any, ax: Axes | None = None) -> Axes:
     ------
     TypeError, ValueError
         If the model does not predict one label a row, or y does not fit.
+
+    Examples
+    --------
+    >>> import fastprop as fp
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = fp.MLPClassifier(learning_rate_init=0.01, tol=1e-3, random_state=0).fit(X / X.max(axis=0), y)
+    >>> ax = fp.plot.confusion(model, X / X.max(axis=0), y)
     """
     style.check_axes(ax)
     check_model(model, "classification")

@@ -40,6 +40,13 @@ def history(history: Any, ax: Axes | None = None) -> Axes:
         If `history` is none of these, or holds something else than numbers.
     ValueError
         If it has no loss, no epoch, or lists of several lengths.
+
+    Examples
+    --------
+    >>> import fastprop as fp
+    >>> ax = fp.plot.history({"loss": [1.0, 0.4, 0.2], "val_loss": [1.1, 0.6, 0.7]})
+    >>> [text.get_text() for text in ax.get_legend().get_texts()]
+    ['training', 'validation', 'lowest: epoch 2']
     """
     style.check_axes(ax)
     losses = _losses(history)
@@ -92,7 +99,7 @@ def _fitted(model: Any) -> Mapping[str, Any]:
 
 
 def lr_find(rates: Any, ax: Axes | None = None) -> Axes:
-    """Draw the loss against the learning rate, and mark the suggested rate.
+    """Draw the loss against the learning rate, and mark the suggested rate and the one at which training diverged.
 
     Parameters
     ----------
@@ -111,6 +118,13 @@ def lr_find(rates: Any, ax: Axes | None = None) -> Axes:
         If `rates` is something else.
     ValueError
         If it is empty.
+
+    Examples
+    --------
+    >>> import numpy as np, fastprop as fp
+    >>> X = np.random.default_rng(0).normal(size=(200, 4))
+    >>> net = fp.Network([fp.Dense(16, activation="tanh"), fp.Dense(1)])
+    >>> ax = fp.plot.lr_find(fp.diagnose.lr_find(net, X, X[:, 0]))
     """
     style.check_axes(ax)
     if not all(hasattr(rates, name) for name in ("rates", "losses", "smoothed", "suggestion")):
@@ -124,6 +138,9 @@ def lr_find(rates: Any, ax: Axes | None = None) -> Axes:
     suggestion = float(rates.suggestion)
     if np.isfinite(suggestion):
         ax.axvline(suggestion, color=style.COLOURS[1], linestyle="--", label=f"suggested: {suggestion:.2g}")
+    if getattr(rates, "diverged_at", None) is not None:
+        end = float(rates.diverged_at)
+        ax.axvline(end, color=style.GREY, linestyle=":", label=f"diverges from {end:.2g}")
     finite = smoothed[np.isfinite(smoothed)]
     low, high = float(finite.min()), float(max(finite[0], finite[: max(1, len(finite) // 4)].max()))
     room = ROOM * (high - low) or 1.0

@@ -34,6 +34,13 @@ def gradient_flow(flow: Any, ax: Axes | None = None) -> Axes:
         If `flow` is neither.
     ValueError
         If it has no layer, or has recorded no epoch yet.
+
+    Examples
+    --------
+    >>> import numpy as np, fastprop as fp
+    >>> X = np.random.default_rng(0).normal(size=(100, 4))
+    >>> net = fp.Network([*(fp.Dense(16, activation="sigmoid") for _ in range(8)), fp.Dense(1)])
+    >>> ax = fp.plot.gradient_flow(fp.diagnose.gradient_flow(net, X, X[:, 0]))
     """
     style.check_axes(ax)
     if hasattr(flow, "flows") and hasattr(flow, "epochs"):
@@ -80,7 +87,7 @@ def _over_epochs(record: Any, ax: Axes | None) -> Axes:
         raise ValueError("flow has recorded no epoch yet: give it to fit as a callback")
     names = [layer.name for layer in record.flows[0].layers]
     norms = np.array([_sizes(flow, "gradient") for flow in record.flows])
-    epochs = np.asarray(record.epochs)
+    epochs = np.asarray(record.epochs) + 1  # as in `history`: 1 is after the first
     ax = style.axes_for(ax)
     shown = set(np.linspace(0, len(names) - 1, min(len(names), MOST_IN_LEGEND)).round().astype(int))
     for j, colour in enumerate(style.in_order(len(names))):

@@ -40,6 +40,14 @@ def weights(net: Any, layer: int | str | None = None, ax: Axes | None = None) ->
         If `net` or `layer` is something else.
     ValueError
         If the network has no weights yet, or `layer` is no Dense layer; the message names those that are.
+
+    Examples
+    --------
+    >>> import fastprop as fp
+    >>> net = fp.Network([fp.Dense(16, activation="relu"), fp.Dense(3)]).build(n_features=4)
+    >>> ax = fp.plot.weights(net)
+    >>> fp.plot.weights(net, layer=0).get_images()[0].get_array().shape
+    (4, 16)
     """
     style.check_axes(ax)
     matrices = _matrices(net)

@@ -46,6 +46,13 @@ def predictions(model: Any, X: Any, y: Any, residuals: bool = False, ax: Axes | 
     Notes
     -----
     The legend has the R2 of each output over all samples. Of more than 20,000 samples an even choice is drawn.
+
+    Examples
+    --------
+    >>> import numpy as np, fastprop as fp
+    >>> X = np.random.default_rng(0).normal(size=(200, 3))
+    >>> model = fp.SGDRegressor(random_state=0).fit(X, X @ [1.0, 2.0, 3.0])
+    >>> ax = fp.plot.predictions(model, X, X @ [1.0, 2.0, 3.0], residuals=True)
     """
     style.check_axes(ax)
     check_bool("residuals", residuals)

@@ -31,6 +31,11 @@ def save(picture: Any, path: str | os.PathLike[str]) -> None:
         If the suffix is not known.
     OSError
         If the file cannot be written, naming it.
+
+    Examples
+    --------
+    >>> import fastprop as fp
+    >>> fp.plot.save(fp.plot.history({"loss": [1.0, 0.4, 0.2]}), "loss.png")
     """
     style.need_matplotlib()
     from matplotlib.axes import Axes
