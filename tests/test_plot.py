@@ -257,8 +257,10 @@ def test_bars_of_nothing(ax, norms):
 
 
 def test_names_of_many_layers_are_turned(ax):
-    fp.plot.gradient_flow(flow(*np.ones(20)), ax=ax)
-    assert {label.get_rotation() for label in ax.get_xticklabels()} == {60.0}
+    for n, angle in ((3, 0.0), (8, 60.0), (20, 90.0)):
+        ax.clear()
+        fp.plot.gradient_flow(flow(*np.ones(n)), ax=ax)
+        assert {label.get_rotation() for label in ax.get_xticklabels()} == {angle}
 
 
 def test_gradients_over_epochs(ax):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 STEPS = 200  # of the grid, each way
 MARGIN = 0.1  # of the range of the points, on each side
-MOST_IN_LEGEND = 12
+MOST_IN_LEGEND, MOST_INSIDE = 20, 5  # classes; a long legend would cover the plane, and stands beside it
 LIGHTNESS = 0.4  # share of the colour in the background
 
 
@@ -74,7 +74,7 @@ def decision_boundary(model: Any, X: Any, y: Any, ax: Axes | None = None) -> Axe
         plane.shade(_score(model, asked), region, palette)
     else:
         plane.colour(region, palette)
-    size = float(np.clip(6000 / len(points), 6, 32))
+    size = float(np.clip(6000 / len(points), 9, 32))
     for k, label in enumerate(classes):
         own = points[truth_codes == k]
         ax.scatter(
@@ -83,8 +83,16 @@ def decision_boundary(model: Any, X: Any, y: Any, ax: Axes | None = None) -> Axe
         )  # fmt: skip
     ax.set(xlabel=names[0], ylabel=names[1], xlim=axis_x[[0, -1]], ylim=axis_y[[0, -1]])
     if len(classes) <= MOST_IN_LEGEND:
-        ax.legend(ncols=1 + (len(classes) - 1) // 6, framealpha=0.8, edgecolor="none")
+        _add_legend(ax, is_outside=len(classes) > MOST_INSIDE)
     return ax
+
+
+def _add_legend(ax: Axes, is_outside: bool) -> None:
+    beside: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5), "frameon": False}
+    inside: dict[str, Any] = {"framealpha": 0.8, "edgecolor": "none"}
+    handles: list[Any] = ax.legend(**(beside if is_outside else inside)).legend_handles
+    for handle in handles:
+        handle.set_sizes([32.0])  # those of many samples are small
 
 
 def _points(X: Any) -> tuple[np.ndarray, tuple[str, ...]]:

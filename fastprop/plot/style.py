@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's palette, the most distinct pair first; its yellow is last, for it is faint on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
-MARKERS = "osD^vPX*"
+MARKERS = "osD^v<>p"
 GREY, FAINT = "#595959", "#B3B3B3"
 FROM_ZERO, AROUND_ZERO, IN_ORDER = "Blues", "PuOr", "viridis"  # maps of colours, by what the numbers mean
 DECADE = 10.0  # a logarithmic axis helps from here on
@@ -82,8 +82,9 @@ def whole_ticks(axis: Any) -> None:
 
 def name_ticks(ax: Axes, places: Any, names: list[str]) -> None:
     """Write names below the axis, turned where they would run into each other."""
-    turned: dict[str, Any] = {"rotation": 60, "ha": "right", "rotation_mode": "anchor"}
-    ax.set_xticks(places, names, **(turned if sum(map(len, names)) > UPRIGHT else {}))
+    many = len(names) > 12
+    turned: dict[str, Any] = {"rotation": 90 if many else 60, "ha": "right", "va": "center" if many else "top"}
+    ax.set_xticks(places, names, **(turned | {"rotation_mode": "anchor"} if sum(map(len, names)) > UPRIGHT else {}))
 
 
 def colours(n: int) -> list[Any]:
