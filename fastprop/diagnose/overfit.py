@@ -128,7 +128,8 @@ def _verdict(problem: Problem, rows: np.ndarray, losses: list[float], succeeded:
     if losses[0] - losses[-1] < UNMOVED * abs(losses[0]):
         return (
             f"{where}: the loss does not fall at all. Look whether gradients vanish (gradient_flow), whether the "
-            f"learning rate is far too low or too high (lr_find), and whether formulas of your own are right (check_gradients)."
+            f"learning rate is far too low or too high (lr_find), and whether formulas of your own are right "
+            f"(check_gradients)."
         )
     tenth = losses[-max(2, len(losses) // 10)]
     if tenth - losses[-1] > STILL_FALLING * abs(losses[-1]):
