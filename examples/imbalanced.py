@@ -100,7 +100,6 @@ for name, score in probabilities.items():
 # say what mistakes cost.
 
 
-
 def cost(y, score, threshold):
     """Mean cost of a transaction."""
     alarms = score > threshold
