@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 BUILD := build/check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick lint format types wheel bench asv peers pre-commit clean
+.PHONY: help demo test quick lint format types wheel bench asv peers docs pre-commit clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,10 @@ $(VENV)/.bench: pyproject.toml $(VENV)/.test
 
 $(VENV)/.dev: pyproject.toml $(VENV)/.test
 	@$(PIP) install -e '.[dev]'
+	@touch $@
+
+$(VENV)/.docs: pyproject.toml $(VENV)/.test
+	@$(PIP) install -e '.[docs]'
 	@touch $@
 
 demo: $(VENV)/.demo  ## create .venv, install, train on the digits
@@ -79,8 +83,16 @@ asv: $(VENV)/.bench  ## run the asv suite on what is installed here, each benchm
 peers: $(VENV)/.test  ## the comparison with the peers that are installed (pip install -e '.[peers]')
 	$(BIN)/python benchmarks/peers.py
 
+# GALLERY=0: the scripts of the gallery are shown, not run: a third of the time, and no pictures.
+GALLERY ?= 1
+docs: $(VENV)/.docs  ## build the documentation, without warnings, and check its links
+	rm -rf docs/_build docs/api docs/gallery
+	$(BIN)/python -m sphinx -q -W --keep-going -b html -D plot_gallery=$(GALLERY) docs docs/_build/html
+	rm -f examples/*.png
+	@$(BIN)/python docs/links.py docs/_build/html
+
 pre-commit: $(VENV)/.dev  ## run ruff and mypy before every commit
 	$(BIN)/pre-commit install
 
 clean:  ## remove everything that make created, but what asv and pytest-benchmark measured
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist docs/_build docs/api docs/gallery *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -33,9 +34,10 @@ html_title = f"fastprop {release}"
 html_math_renderer = "mathml"
 html_static_path = ["static"]
 html_css_files = ["pages.css"]
+html_sidebars = {"*": [], "gallery/*": [], "api/*": ["sidebar-nav-bs"]}
 html_theme_options = {
     "show_toc_level": 2,
-    "header_links_before_dropdown": 6,
+    "header_links_before_dropdown": 9,
     "navigation_with_keys": False,
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],
@@ -56,3 +58,15 @@ sphinx_gallery_conf = {
     "write_computation_times": False,
     "capture_repr": (),
 }
+
+
+def as_text(app: object, what: str, name: str, value: object, options: object, lines: list[str]) -> None:
+    """Docstrings are read as text: outside backticks and examples | and a trailing _ are no markup."""
+    for k, line in enumerate(lines):
+        if not line.lstrip().startswith((">>>", "...", "..")):
+            lines[k] = re.sub(r"(`[^`]*`)|\||(?<=\w)_(?!\w)", lambda found: found[1] or "\\" + found[0], line)
+
+
+def setup(app: object) -> None:
+    """Called by Sphinx."""
+    app.connect("autodoc-process-docstring", as_text, priority=600)  # after numpydoc
