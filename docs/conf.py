@@ -37,7 +37,7 @@ html_css_files = ["pages.css"]
 html_sidebars = {"*": [], "gallery/*": [], "api/*": ["sidebar-nav-bs"]}
 html_theme_options = {
     "show_toc_level": 2,
-    "header_links_before_dropdown": 9,
+    "header_links_before_dropdown": 7,
     "navigation_with_keys": False,
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],

@@ -34,7 +34,7 @@ def inline(writer: Any, node: nodes.math) -> None:
 
 def block(writer: Any, node: nodes.math_block) -> None:
     """Write a formula on lines of its own."""
-    writer.body.append(f'<div class="math">{mathml(node, True)}</div>\n')
+    writer.body.append(f'<div class="formula">{mathml(node, True)}</div>\n')
     raise nodes.SkipNode
 
 
