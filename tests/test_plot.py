@@ -244,6 +244,7 @@ def test_bars_of_gradients(ax):
     assert [label.get_text() for label in ax.get_xticklabels()] == ["layers[0]", "layers[1]", "layers[2]"]
     assert (ax.get_yscale(), ax.get_title(loc="left")) == ("log", "gradients: healthy")
     low, high = ax.get_ylim()
+    assert np.isfinite(ax.transData.transform((0.0, 0.0))).all()  # where bars begin: else they are not drawn
     assert 0 < low < 1e-6
     assert high > 2.0
 

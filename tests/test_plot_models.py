@@ -87,6 +87,7 @@ def test_boundary_of_two_classes(ax, name):
     (image,), (line,) = ax.get_images(), ax.collections[:1]
     values = np.asarray(image.get_array())
     assert values.shape == (200, 200)
+    assert image.origin == "lower"
     assert np.abs(values).max() <= 1
     grid = np.stack(np.meshgrid(*(np.linspace(*limits, 200) for limits in (ax.get_xlim(), ax.get_ylim()))), axis=-1)
     labels = np.asarray(model.predict(grid.reshape(-1, 2))).reshape(200, 200)
