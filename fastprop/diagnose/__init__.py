@@ -2,6 +2,7 @@
 
 from .errors import GradientError
 from .flow import Flow, GradientFlow, LayerFlow, gradient_flow
+from .formula_check import FormulaCheck
 from .gradient_check import ArrayCheck, GradientCheck, check_gradients
 from .overfit import Overfit, overfit_one_batch
 from .rates import Rates, lr_find
@@ -10,6 +11,7 @@ from .step import Step, StepLayer, explain_step
 __all__ = [
     "ArrayCheck",
     "Flow",
+    "FormulaCheck",
     "GradientCheck",
     "GradientError",
     "GradientFlow",

@@ -13,7 +13,7 @@ from ..models import dense_layers
 from ..network import Network
 from .copies import Problem, check_network, prepare, step
 from .tables import number, share, table
-from .trace import Record, trace
+from .trace import Record, loss_of, trace
 from .verdict import Verdict, judge
 
 STEEPEST = {"sigmoid": 0.25, "tanh": 1.0, "hard_tanh": 1.0, "softsign": 1.0}  # slopes of activations with two bounds
@@ -179,12 +179,8 @@ def update_ratios(problem: Problem) -> tuple[list[float], float]:
     except DivergenceError:  # in float32, where float64 is still finite
         return [np.inf] * len(before), np.nan
     after = [W.astype(np.float64) for W, _ in net.get_weights()]
-    try:
-        loss = trace(problem).loss
-    except DivergenceError:
-        loss = np.inf
     norms = [(np.linalg.norm(new - old), np.linalg.norm(old)) for new, old in zip(after, before, strict=True)]
-    return [_ratio(*pair) for pair in norms], loss
+    return [_ratio(*pair) for pair in norms], loss_of(problem)
 
 
 def _ratio(update: Any, weight: Any) -> float:

@@ -195,8 +195,8 @@ class Differences:
     def _row(self, name: str, at: np.ndarray, gradient: np.ndarray) -> ArrayCheck:
         flat, analytic = at.ravel(), gradient.ravel()
         numeric = np.array([self._slope(k, self._step(k, STEP)) for k in flat.tolist()])
-        pairs = zip(flat.tolist(), analytic, numeric, strict=True)
-        errors = np.array([self._error(k, got, expected, STEP) for k, got, expected in pairs])
+        steps = STEP * np.maximum(1.0, np.abs(self.vector[flat]))
+        errors = relative_error(analytic, numeric, noise(self.loss, steps), self.tol)
         corners = 0
         for i in np.flatnonzero(~(errors <= self.tol)).tolist():
             numeric[i], errors[i], is_corner = self._look_closer(int(flat[i]), analytic[i], numeric[i], errors[i])
@@ -244,8 +244,9 @@ class Differences:
     def _penalty(self, k: int, w: float) -> float:
         """What l1 and l2 add for parameter k, if it is of a W; the others' shares cancel from a difference."""
         net, p = self.net, self.problem
-        is_weight = any(op.is_dense and op.w <= k < op.w + op.n_weights for op in self.plan.parametric)
-        if not (net.l1 or net.l2) or not is_weight:
+        if not (net.l1 or net.l2):
+            return 0.0
+        if not any(op.is_dense and op.w <= k < op.w + op.n_weights for op in self.plan.parametric):
             return 0.0
         total = p.matrix.n_rows if p.weights is None else float(p.weights.sum())
         return (0.5 * net.l2 * w * w + net.l1 * abs(w)) / (total if net.divides_penalties else 1.0)

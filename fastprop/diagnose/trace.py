@@ -101,6 +101,18 @@ def trace(problem: Problem) -> Trace:
     return Trace(records, outputs, loss, penalty)
 
 
+def loss_of(problem: Problem) -> float:
+    """The training loss alone; inf or NaN where it has left the finite numbers."""
+    net, scale = problem.net, penalty_scale(problem)
+    with np.errstate(all="ignore"):
+        try:
+            records, outputs = forward(net, problem.X)
+        except DivergenceError:
+            return float("inf")
+        loss, _ = loss_and_gradient(net.loss, problem.Y, outputs, problem.shares)
+        return loss + sum(scale * penalty_of(net, record.W) for record in records if record.op.is_dense)
+
+
 # ---- forward ------------------------------------------------------------------------------------------------------
 
 
@@ -209,15 +221,27 @@ def _norm_backward(record: Record, error: np.ndarray) -> np.ndarray:
     return np.asarray(dx / record.spread)
 
 
+def penalty_scale(problem: Problem) -> float:
+    """What l1 and l2 are multiplied with."""
+    if not problem.net.divides_penalties:
+        return 1.0
+    return 1.0 / (len(problem.X) if problem.weights is None else float(problem.weights.sum()))
+
+
+def penalty_of(net: Network, W: np.ndarray | None) -> float:
+    """What l1 and l2 add to the loss for the W of a dense layer."""
+    if W is None or not (net.l1 or net.l2):
+        return 0.0
+    return 0.5 * net.l2 * float((W**2).sum()) + net.l1 * float(abs(W).sum())
+
+
 def add_penalties(records: list[Record], problem: Problem) -> float:
     """Add l1 and l2 to the gradients of W, as training does; returns what they add to the loss."""
-    net, penalty = problem.net, 0.0
-    total = len(problem.X) if problem.weights is None else float(problem.weights.sum())
-    scale = 1.0 / total if net.divides_penalties else 1.0
+    net, scale, penalty = problem.net, penalty_scale(problem), 0.0
     for record in records:
         if record.op.is_dense and (net.l1 or net.l2):
             assert record.W is not None
             assert record.dW is not None
             record.dW += scale * (net.l2 * record.W + net.l1 * np.sign(record.W))
-            penalty += scale * (0.5 * net.l2 * float((record.W**2).sum()) + net.l1 * float(abs(record.W).sum()))
+            penalty += scale * penalty_of(net, record.W)
     return penalty
