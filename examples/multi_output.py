@@ -154,11 +154,12 @@ for way, predicted in predictions.items():
     print(f"{way}: R2 {', '.join(found)}")
 
 # %%
-# Raw pressure alone saturates every tanh: nothing is learnt. With scaled inputs Adam, which divides out the size of
-# gradients, still finds the large outputs, but ozone has no say in what the hidden layer becomes, and patience does not
-# help: 0.57 after 1,000 epochs. Weights of one over the variance cure that, but the last layer has to grow from 0 to
-# numbers of 12 in steps of the learning rate: five times the epochs give 0.95, 0.90 and 0.95. So **scale the targets**:
-# then every output comes close to what the noise allows (the last line: predictions by the physics itself).
+# Raw pressure alone saturates the tanh units: nothing is learnt (a part of it with one of four other seeds, where some
+# units escaped). With scaled inputs Adam, which divides out the size of gradients, still finds the large outputs, but
+# ozone has no say in what the hidden layer becomes, and patience does not help: 0.57 after 1,000 epochs. Weights of one
+# over the variance cure that, but the last layer has to grow from 0 to numbers of 12 in steps of the learning rate:
+# five times the epochs give 0.95, 0.90 and 0.95. So **scale the targets**: then every output comes close to what the
+# noise allows (the last line: predictions by the physics itself).
 #
 # Outputs of different importance
 # -------------------------------
