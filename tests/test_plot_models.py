@@ -306,6 +306,8 @@ def test_several_outputs(ax, named):
     fp.plot.predictions(net, X, pd.DataFrame(Y, columns=["a", "b", "c"]) if named else Y, ax=ax)
     names = ["a", "b", "c"] if named else ["output 0", "output 1", "output 2"]
     assert [text.split(": R2 ")[0] for text in texts(ax)] == names
+    for points, truth, predicted in zip(ax.collections, Y.T, net.predict(X).T, strict=True):
+        np.testing.assert_allclose(points.get_offsets(), np.column_stack([truth, predicted]))
     assert len({tuple(points.get_facecolor()[0]) for points in ax.collections}) == 3
 
 
