@@ -105,6 +105,11 @@ SANE = {
     "batch norm": [part for _ in range(9) for part in (fp.Dense(32, bias=False), fp.BatchNorm())] + [fp.Dense(1)],
     "layer norm": [part for _ in range(6) for part in (fp.Dense(32, "relu"), fp.LayerNorm())] + [fp.Dense(1)],
     "residual": [*(fp.Residual([fp.Dense(32, "relu"), fp.Dense(16)]) for _ in range(8)), fp.Dense(1)],
+    "residual from zeros": [
+        fp.Dense(16, "relu"),
+        *(fp.Residual([fp.Dense(32, "relu"), fp.Dense(16, init="zeros")]) for _ in range(8)),
+        fp.Dense(1),
+    ],
     "sigmoid 1": dense(1, 32, "sigmoid"),
     "sigmoid 2": dense(2, 32, "sigmoid"),
 }

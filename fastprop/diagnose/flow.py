@@ -98,7 +98,7 @@ def gradient_flow(net: Any, X: Any, y: Any, sample_weight: Any = None) -> Flow:
 
     Forward and backward are computed in float64, in the open; dropout is off, batch norm takes the statistics of X.
     The error signal is said to vanish where it is below 1/100 of that of the output layer, and to explode where it is
-    above 100 times.
+    above 100 times; a residual block counts with the largest signal in it, for its skip goes past the others.
 
     Parameters
     ----------

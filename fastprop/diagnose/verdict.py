@@ -35,7 +35,7 @@ def judge(layers: Sequence[LayerFlow], loss: float, loss_after: float) -> Verdic
     loss, loss_after : float
         Before and after one update.
     """
-    dense = [layer for layer in layers if layer.kind == "dense"]
+    dense = trunk(layers)
     output, notes = dense[-1], _notes(layers, loss, loss_after)
     if output.delta == 0.0:
         text = "healthy: the error signal of the output is zero, so there is nothing to learn from these samples"
@@ -48,6 +48,19 @@ def judge(layers: Sequence[LayerFlow], loss: float, loss_after: float) -> Verdic
     low, high = sizes.min(), sizes.max()
     text = f"healthy: the error signals of all layers are within {low:.2g} and {high:.2g} times that of the output."
     return Verdict("healthy", None, " ".join([text, *notes]))
+
+
+def trunk(layers: Sequence[LayerFlow]) -> list[LayerFlow]:
+    """The Dense layers on the way through the network; of a residual block that with the largest error signal.
+
+    The skip carries the signal past a block: one whose last layer starts from zeros, as it may, starves nobody else.
+    """
+    found: dict[str, LayerFlow] = {}
+    for layer in layers:
+        place = layer.name.partition(".")[0]
+        if layer.kind == "dense" and (place not in found or layer.delta > found[place].delta):
+            found[place] = layer
+    return list(found.values())
 
 
 def _per_layer(sizes: np.ndarray) -> float:
