@@ -77,10 +77,10 @@ def test_formulas_on_arrays_are_those_on_numbers(name):
     z = np.linspace(-6, 6, 26).reshape(2, 13)
     a = evaluate(act, "value", z)
     assert a.shape == z.shape
-    assert a.ravel() == pytest.approx([act.value(v) for v in z.ravel()], rel=1e-12, abs=1e-15)
+    assert a.ravel() == pytest.approx([float(act.value(v)) for v in z.ravel()], rel=1e-12, abs=1e-15)
     slope = evaluate(act, "derivative", z, a)
     assert slope.shape == z.shape
-    expected = [act.derivative(v, w) for v, w in zip(z.ravel(), a.ravel(), strict=True)]
+    expected = [float(act.derivative(v, w)) for v, w in zip(z.ravel(), a.ravel(), strict=True)]
     assert slope.ravel() == pytest.approx(expected, rel=1e-12, abs=1e-15)
 
 
