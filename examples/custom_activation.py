@@ -78,8 +78,8 @@ except fp.diagnose.GradientError as error:
 # -----------------
 # *Range*: x and tanh x have the same sign, so :math:`f \ge 0`, with 0 at 0 only, and no upper bound: [0, infinity).
 #
-# *Monotonicity*: f is even, so it falls for x < 0 and rises for x > 0; it is not monotonic. Far from 0 it is |x|, near
-# 0 it is :math:`x^2`: an absolute value with a round corner.
+# *Monotonicity*: f is even, so it falls for x < 0 and rises for x > 0; it is not monotonic. Far from 0 it is
+# :math:`|x|`, near 0 it is :math:`x^2`: an absolute value with a round corner.
 #
 # *Gradient*: f' is odd, :math:`2x` near 0 and :math:`\pm 1` far out. In between it is a little above 1: its maximum is
 # where :math:`f'' = 2 (1 - \tanh^2 x)(1 - x \tanh x) = 0`, that is at :math:`x \tanh x = 1`, and there :math:`f' =
