@@ -512,12 +512,19 @@ def select(typingctx, mask, x, y):
 
 @infer_global(np.where)
 class WhereTemplate(AbstractTemplate):
-    """np.where(mask, x, y) on registers, or on a register and a number."""
+    """np.where(mask, x, y) on registers and numbers."""
 
     def generic(self, args, kws):
-        vec = vector_of(args[1:])
-        if len(args) == 3 and isinstance(args[0], Mask) and vec is not None:
-            return signature(vec, *(plain(a) for a in args))
+        if len(args) == 3 and isinstance(args[0], Mask):
+            are_numbers = all(isinstance(a, types.Number) for a in args[1:])
+            vec = vec_of_mask(args[0]) if are_numbers else vector_of(args[1:])
+            if vec is not None:
+                return signature(vec, *(plain(a) for a in args))
+
+
+def vec_of_mask(mask):
+    """The registers that a mask came from: no two dtypes have as many lanes."""
+    return next(vec for vec in (Vec(types.float32), Vec(types.float64)) if vec.lanes == mask.lanes)
 
 
 @lower_builtin(np.where, Mask, types.Any, types.Any)

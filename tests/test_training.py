@@ -900,7 +900,7 @@ class SlopedUnit:
         return np.where(z > 0.0, z, self.slope * z)
 
     def derivative(self, z, a):
-        return np.where(a > 0.0, 1.0, 0.0 * a + self.slope)
+        return np.where(z > 0.0, 1.0, self.slope)
 
 
 @fp.loss
