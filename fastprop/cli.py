@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -27,6 +28,8 @@ IMPORT_SECONDS = time.process_time()  # of this process so far: Python's start a
 
 # Options of `train` that may be others when a run goes on; those that change its bits are compared by `fit`.
 FREE = ("data", "format", "memory_limit", "epochs", "threads", "checkpoint", "every", "resume", "out", "plot")
+
+MANY_CATEGORIES = 100  # of a column of text; from here on, or from half of the rows on, the report asks what they are
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -267,9 +270,21 @@ def _say_data(rows: Dataset, preparation: Preparation) -> None:
     n_columns = len(preparation.columns) or preparation.n_features
     say("data", f"{rows.source.name}: {n_rows} rows, {n_columns} columns, {preparation.n_features} features")
     say("target", _described(target))
+    for name, how in preparation.columns.items():
+        if isinstance(how, list) and len(how) > min(MANY_CATEGORIES, n_rows / 2):
+            say("categories", _many(name, len(how), n_rows))
     if n_rows > rows.rows_in(LOAD_SHARE):
         order = "read in the order of the source" if rows.is_sequential else "read in random order"
         say("streaming", f"{order}; rows are shuffled within windows of {rows.window_rows():,} rows")
+
+
+def _many(name: str, n: int, n_rows: int) -> str:
+    """What to do about a column of so many texts that they are dates, say, or the names of the rows."""
+    column = shlex.quote(name)
+    return (
+        f"{name!r} holds {n} different texts in {n_rows} rows, a feature each; if they are dates, identifiers or free "
+        f"text, leave it out (--ignore {column}) or hash it (--hash {column}=64)"
+    )
 
 
 def _described(target: Learnt) -> str:

@@ -148,6 +148,31 @@ def test_open_vocabularies_are_hashed(ok, run, table):
     ok("evaluate", "model.safetensors", "many.csv")
 
 
+def test_columns_of_very_many_texts_are_named(ok):
+    """Dates are text to us: a feature for each day learns the rows by heart, and nobody would notice."""
+    days = [f"2024-{1 + i // 28 % 12:02d}-{1 + i % 28:02d}" for i in range(N)]
+    some = [f"place {i % 100}" for i in range(N)]
+    write_csv("d.csv", pa.table({"day of sale": days, "place": some, "y": np.arange(N) % 2}))
+    out = ok("train", "d.csv", "--target", "y", *FEW)
+    (line,) = re.findall(r"^categories  (.*)$", out, re.MULTILINE)
+    assert line.startswith(f"'day of sale' holds {len(set(days))} different texts in {N} rows")
+    assert "--ignore 'day of sale'" in line
+    assert "--hash 'day of sale'=64" in line
+    for option in ("--ignore", "day of sale"), ("--hash", "day of sale=64"):
+        assert "categories" not in ok("train", "d.csv", "--target", "y", *option, *FEW)
+    write_csv("e.csv", pa.table({"name": [f"row {i}" for i in range(40)], "y": np.arange(40) % 2}))
+    assert "'name' holds 40 different texts in 40 rows" in ok("train", "e.csv", "--target", "y", *FEW)
+
+
+def test_a_missing_label_names_what_to_do(ok, run):
+    write_csv("d.csv", pa.table({"x": np.arange(N), "Status (final)": [None, *(["open", "done"] * N)[: N - 1]]}))
+    code, _, err = run("train", "d.csv", "--target", "Status (final)", *FEW)
+    assert code == 2
+    assert "row 0 (line 2), column 'Status (final)': the target is missing" in err
+    assert "--on-bad-rows skip" in err
+    assert "skipped     1 rows" in ok("train", "d.csv", "--target", "Status (final)", "--on-bad-rows", "skip", *FEW)
+
+
 @pytest.mark.parametrize("kind", ["csv", "parquet", "npy"])
 def test_what_does_not_fit_in_memory_is_streamed(ok, kind):
     rng = np.random.default_rng(0)

@@ -12,6 +12,7 @@ from ..labels import is_range, positions, some
 from .source import Block
 
 SUM_TOLERANCE = 1e-3  # of a row of soft targets
+LEAVE_OUT = "; such rows can be left out: on_bad_rows='skip', --on-bad-rows skip"
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,14 +172,15 @@ def _wrong_y(y: Any, labels: Labels | None, i: int, is_known: bool | None) -> tu
         y = one_column(y)
         label = y[i].item() if isinstance(y[i], np.generic) else y[i]
         if label is None or label != label:
-            return "the target is missing", None
+            return f"the target is missing{LEAVE_OUT}", None
         return f"the label {label!r} was never seen before; known are {some(labels.classes)}", None
     target = np.ravel(y[i])
     finite = finite_rows(target)
     if finite is None or finite.all():
         return None
     j = int(np.argmin(finite))
-    return f"the target must be finite, got {target[j]}", j if len(target) > 1 else None
+    how = LEAVE_OUT if np.isnan(target[j]) else ""
+    return f"the target must be finite, got {target[j]}{how}", j if len(target) > 1 else None
 
 
 def _wrong_x(X: Any, i: int) -> tuple[str, int]:
