@@ -54,12 +54,15 @@ bounded.fit(X, y, epochs=epochs, batch_size=batch_size, progress=False)
 print(f"with a sigmoid at the output: R2 {bounded.evaluate(X, y)['r2']:.2f}")
 
 # %%
-# Beyond the points that it saw, the network does not know that a sine goes on: its tanh units level off one after the
-# other, and no data bend the curve back.
+# Beyond the points that it saw, the network does not know that a sine goes on. No data bend the curve back, so it goes
+# on in the direction that it has at the edge; further out the tanh units saturate one after the other, and it turns
+# level.
 
-wide = np.linspace(-2 * np.pi, 2 * np.pi, 400).reshape(-1, 1)
+wide = np.linspace(-4 * np.pi, 4 * np.pi, 800).reshape(-1, 1)
 beyond = np.abs(wide[:, 0]) > np.pi
 print("it errs by more than 0.5 outside:", np.abs(net.predict(wide) - np.sin(wide[:, 0]))[beyond].max() > 0.5)
+at_edge, far_out = (np.ptp(net.predict(np.array([[x], [x + 1]]))) for x in (np.pi, 8 * np.pi))
+print(f"from pi to pi + 1 it falls by more than 0.5: {at_edge > 0.5}, from 8 pi on by less than 0.05: {far_out < 0.05}")
 
 # %%
 # The curves, the loss on its way down, and the predictions against the truth.
@@ -67,10 +70,11 @@ print("it errs by more than 0.5 outside:", np.abs(net.predict(wide) - np.sin(wid
 figure, (left, middle, right) = plt.subplots(1, 3, figsize=(14, 4), layout="constrained")
 left.axvspan(-np.pi, np.pi, color="whitesmoke", label="learnt from here")
 left.plot(wide, np.sin(wide), color="black", linewidth=1, label="sin x")
-left.plot(wide, net.predict(wide), linewidth=2.5, alpha=0.8, label="linear output")
-left.plot(wide, bounded.predict(wide), "--", label="sigmoid output")
-left.set(xlabel="x", ylabel="y", ylim=(-2, 2))
-left.legend(frameon=False, ncols=2)
+left.plot(wide, net.predict(wide), color="#0072B2", linewidth=2.5, alpha=0.8, label="linear output")
+left.plot(wide, bounded.predict(wide), "--", color="#D55E00", label="sigmoid output")
+left.set(xlabel="x", ylabel="y")
+left.legend(frameon=False)
+left.spines[["top", "right"]].set_visible(False)
 fp.plot.history(history, ax=middle)
 fp.plot.predictions(net, X, y, ax=right)
 plt.savefig("sine.png", dpi=100)

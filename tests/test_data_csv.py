@@ -374,7 +374,9 @@ def test_missing_labels_have_their_place(write, monkeypatch):
     assert (bad.n_rows, bad.n_skipped) == (900, 2)
     data.skips = False
     monkeypatch.setattr(data, "source", Skipping(data.source))  # a row that was left out counts as a row
-    with pytest.raises(FileError, match=r"row 601 \(line 603\), column 'y': the target is missing; .*on_bad_rows='skip'"):
+    with pytest.raises(
+        FileError, match=r"row 601 \(line 603\), column 'y': the target is missing; .*on_bad_rows='skip'"
+    ):
         list(data.windows(10_000, labels=labels))
 
 

@@ -121,7 +121,7 @@ def panels() -> None:
     """Samples lie side by side on the lanes of a register."""
     axes = canvas(32, 12)
     note(axes, 1, 1, "a batch as it comes: a row a sample", weight="bold")
-    note(axes, 13, 1, "as kernels keep it: panels of 32 samples, a row a feature", weight="bold")
+    note(axes, 13, 1, "as kernels keep it: panels of 32 samples (AVX-512), a row a feature", weight="bold")
     for sample, letter in enumerate("abcdef"):
         colour, strength = (GREEN, 0.35) if letter == "b" else (GREY, 0.12)
         for feature in range(5):
@@ -130,7 +130,7 @@ def panels() -> None:
             box(axes, 15 + 1.5 * sample, 2 + 1.2 * feature, 1.5, 1.2, colour, name, strength)
     for feature in range(5):
         axes.text(24.9, 2.6 + 1.2 * feature, "...", ha="center", va="center")
-        box(axes, 25.8, 2 + 1.2 * feature, 4.2, 1.2, GREY, "to 32 samples", 0.12)
+        box(axes, 25.8, 2 + 1.2 * feature, 4.2, 1.2, GREY, "to 32", 0.12)
         note(axes, 13, 2.6 + 1.2 * feature, f"x[{feature}]", size=9)
     arrow(axes, (9.2, 5), (12.4, 5))
     axes.text(10.8, 4.3, "gather", ha="center", va="center", size=9)
@@ -163,8 +163,8 @@ def tile() -> None:
     axes.text(9.2, 3.6, "broadcast", ha="center", va="center", size=9, color=ORANGE)
     for v in range(2):
         arrow(axes, (16.5 + 9 * v, 3), (16.5 + 9 * v, 4.1), BLUE)
-    note(axes, 12, 15.7, "16 of the 32 registers hold sums for the whole loop over k; then bias, activation", size=9)
-    note(axes, 12, 16.5, "and store, straight from the registers", size=9)
+    note(axes, 4.5, 15.7, "16 of the 32 registers hold sums for the whole loop over k;", size=9)
+    note(axes, 4.5, 16.5, "then bias, activation and store, straight from the registers", size=9)
     save(axes, "tile")
 
 
