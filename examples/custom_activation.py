@@ -89,6 +89,7 @@ z = np.linspace(-6, 6, 1_200_001)
 f, slope = z * np.tanh(z), np.tanh(z) + z * (1 - np.tanh(z) ** 2)
 print(f"least value {f.min():.4f} at {abs(z[f.argmin()]):.4f}; falls left of 0: {np.all(np.diff(f[z <= 0]) < 0)}")
 print(f"rises right of 0: {np.all(np.diff(f[z >= 0]) > 0)}; steepest {slope.max():.4f} at {z[slope.argmax()]:.4f}")
+steepest = z[slope.argmax()]
 print(f"there x tanh x = {f[slope.argmax()]:.4f}; f(4) - 4 = {4 * np.tanh(4) - 4:.4f}")
 
 # %%
@@ -135,6 +136,9 @@ for problem, function in PROBLEMS.items():
     )
 
 # %%
+# On the even problem f is far ahead of both. On the odd one it has nothing to offer: it ends level with relu, and both
+# ahead of the sigmoid. An activation helps where its form is that of the problem, and only there.
+#
 # *For it*: smooth everywhere, no dead units, no saturation, and even functions (distances, energies, products: two of
 # them make :math:`4uv = (u + v)^2 - (u - v)^2`) come with few units. *Against it*: a tanh for each unit where relu has
 # a comparison, z to be kept, a derivative of 0 at z = 0, outputs that are never negative, and a depth that needs norms.
@@ -155,7 +159,6 @@ for name, pair in curves.items():
 axes[0, 0].set(title="value", xlabel="z", ylabel="f(z)")
 axes[0, 0].legend(frameon=False)
 axes[0, 1].set(title="derivative", xlabel="z", ylabel="f'(z)")
-steepest = 1.1997
 axes[0, 1].plot([steepest, -steepest], [steepest, -steepest], "o", color=COLOURS["times_tanh"])
 axes[0, 1].annotate("f'(1.2) = 1.2", (steepest, steepest), (1.6, 1.28), va="center")
 axes[0, 1].set_ylim(-1.5, 1.5)

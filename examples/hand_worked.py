@@ -48,11 +48,30 @@ print(step)
 # one output is :math:`L = (a_2 - y)^2`, so :math:`\partial L/\partial a_2 = 2\,(a_2 - y)`; with the convention :math:`L
 # = \frac{1}{2} (a_2 - y)^2` (``loss="squared_error"``) all gradients are half as large.
 #
-# Every value is an attribute as well, and ``step.to_latex()`` writes the same for a paper; a notebook shows that by
-# itself.
+# Every value is an attribute as well: here the loss and its derivative by that formula.
 first, last = step.layers
+a2 = last.a[0, 0]
+print(f"(a2 - y)^2 = {(a2 - y) ** 2:.6g}, 2 (a2 - y) = {2 * (a2 - y):.6g}")
 print(f"delta of the output: {last.delta[0, 0]:.6f}, of the hidden units: {np.round(first.delta[0], 6)}")
-print(step.to_latex())
+
+# %%
+# For a paper, ``step.to_latex()`` writes the whole step as formulas, and a notebook shows them by itself. The part of
+# the hidden layer looks like this:
+#
+# .. math::
+#
+#    \begin{aligned}
+#    \frac{\partial L}{\partial a^{(1)}} &= \delta^{(2)} {W^{(2)}}^\top =
+#    \begin{pmatrix} 0.00550943 & 0.00428511 \end{pmatrix} \\
+#    \delta^{(1)} &= \frac{\partial L}{\partial a^{(1)}} \odot \operatorname{sigmoid}'\left(z^{(1)}\right) =
+#    \begin{pmatrix} 0.000980097 & 0.000384804 \end{pmatrix} \\
+#    \frac{\partial L}{\partial W^{(1)}} &= {x}^\top \delta^{(1)} =
+#    \begin{pmatrix} 0.000980097 & 0.000384804 \\ 0.00196019 & 0.000769609 \end{pmatrix}
+#    \end{aligned}
+#
+# and this is its last line in LaTeX:
+(line,) = (line for line in step.to_latex().splitlines() if line.startswith(r"\frac{\partial L}{\partial W^{(1)}}"))
+print(line)
 
 # %%
 # Is it right?

@@ -106,7 +106,7 @@ print(f"from one sample to the next it rose in {np.mean(np.diff(steps) > 0):.0%}
 # Everything in one picture: the sizes, L2 on 50 units, and the two ways to learn.
 
 BLUE, RED, GREY = "#0072B2", "#D55E00", "#B3B3B3"
-edges = {"left": 0.01, "right": 0.99, "bottom": 0.05, "top": 0.95, "wspace": 0.17, "hspace": 0.24}
+edges = {"left": 0.01, "right": 0.99, "bottom": 0.03, "top": 0.95, "wspace": 0.18, "hspace": 0.28}
 figure, panels = plt.subplots(3, 4, figsize=(14, 10), gridspec_kw=edges)
 
 
@@ -129,24 +129,23 @@ for panel, (name, (net, _)) in zip(panels[2, :2], plain.items(), strict=True):
 panel = panels[1, 3]
 for k, (name, color) in enumerate((("training", BLUE), ("test", RED))):
     panel.plot(range(len(sizes)), [pair[k] for pair in found.values()], "o-", color=color, label=name)
-panel.set(xlabel="hidden units", ylabel="final loss")
-panel.set_title("underfitting and overfitting", fontsize="medium")
+panel.set_title("final loss by number of hidden units:\nunderfitting and overfitting", fontsize="medium")
 panel.set_xticks(range(len(sizes)), sizes)
 panel.legend(frameon=False)
 
 panel = panels[2, 2]
 for (name, (_, history)), color in zip(plain.items(), (BLUE, RED), strict=True):
     panel.plot(range(0, len(history["loss"]), 20), history["loss"][::20], color=color, label=name)
-panel.set(xlabel="epoch", ylabel="loss", yscale="log")
-panel.set_title("sigmoid against tanh", fontsize="medium")
+panel.set_yscale("log")
+panel.set_title("loss by epoch:\nsigmoid against tanh", fontsize="medium")
 panel.legend(frameon=False)
 
 panel = panels[2, 3]
-panel.plot(np.arange(len(steps)) / len(X_train), steps, color=GREY, alpha=0.6, linewidth=0.3, label="each sample")
+panel.plot(np.arange(len(steps)) / len(X_train), steps, color=GREY, alpha=0.6, linewidth=0.5, label="each sample")
 panel.plot(np.arange(epochs) + 0.5, means, color=RED, label="mean of an epoch of samples")
 panel.plot(np.arange(epochs) + 0.5, batch["loss"], color=BLUE, label="batch")
-panel.set(xlabel="epoch", ylabel="loss", ylim=(0, 1.5))
-panel.set_title("batch against sample by sample", fontsize="medium")
+panel.set_ylim(0, 1.5)
+panel.set_title("loss by epoch:\nbatch against sample by sample", fontsize="medium")
 panel.legend(framealpha=0.9)
 for panel in (panels[1, 3], *panels[2, 2:]):
     panel.spines[["top", "right"]].set_visible(False)

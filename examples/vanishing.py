@@ -117,8 +117,10 @@ for name, net in remedies.items():
 # Norms and residuals cure the sigmoid network, relu needs neither. A healthy flow is not all that there is to training,
 # though: a residual around bare sigmoids adds only positive numbers, layer upon layer, and learns slowly; and a relu
 # network that learns well without norms is worse with 18 batch norms, each of which brings in the noise of the
-# statistics of 30 rows. Relu with Glorot's weights learns although its gradients vanish, but thanks to Adam, which
-# divides each gradient by its own size. Plain gradient descent has no such help:
+# statistics of 30 rows. (Its 5e+01 is called healthy because the error signal grows by a factor of only 1.2 a layer, to
+# less than 100 times the output's; with 5 layers it arrives as 2.5, with 10 as 5.3.) Relu with Glorot's weights learns
+# although its gradients vanish, but thanks to Adam, which divides each gradient by its own size. Plain gradient descent
+# has no such help:
 for name, init in (("Glorot's weights", "glorot_uniform"), ("He's weights", "auto")):
     net = deep(20, "relu", init=init, optimizer=fp.SGD(0.05))
     net.fit(X, y, epochs=60, batch_size=30, progress=False)
@@ -165,7 +167,9 @@ for name, losses in courses.items():
     if not np.isfinite(losses[-1]):
         print(f"{name:12s} diverges in epoch {len(losses) - 1}")
     else:
-        print(f"{name:12s} first loss above 1,000: {losses[0] > 1000}, last loss below 3: {losses[-1] < 3}")
+        part = losses[-1] / y.var()
+        end = f"below 0.2 of the variance: {part < 0.2}, from 0.8 to 1.2 of it: {0.8 < part < 1.2}"
+        print(f"{name:12s} first loss above 1,000: {losses[0] > 1000}, last {end}")
 
 # %%
 # Left: the error signal of each layer, as a part of the output's, beside the estimates. Middle: the same with the

@@ -5,6 +5,7 @@ Blocks of a page run one after the other in one folder, and print what the page 
 
 from __future__ import annotations
 
+import ast
 import doctest
 import importlib
 import importlib.util
@@ -22,6 +23,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 DOCS = REPOSITORY / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
 TEXTS = {page.stem: page.read_text(encoding="utf-8") for page in PAGES}
+NO_GALLERY = {"digits", "large_sgd"}  # scripts to copy from
+SCRIPTS = [path for path in sorted((REPOSITORY / "examples").glob("*.py")) if path.stem not in NO_GALLERY]
 SNIPPETS = [(name, snippet) for name, text in TEXTS.items() for snippet in snippets(text)]
 
 pytestmark = pytest.mark.skipif(not PAGES, reason="needs the repository's docs/")
@@ -90,6 +93,26 @@ def test_every_page_is_in_the_contents():
     assert listed == set(TEXTS) - {"index"} | {"gallery/index"}
 
 
+def test_functions_that_a_formula_may_call():
+    """What the page on formulas of the reader's own lists, in one formula: it compiles and gives NumPy's values."""
+    names = re.findall(r"`(np\.\w+|abs|min|max)`", TEXTS["own"].partition("## An activation")[0])
+    two = {"np.copysign", "np.minimum", "np.maximum", "min", "max"}
+    terms = [
+        f"{name}({'t, 1.5' if name in two else 't > 1.0, t, 0.5' if name == 'np.where' else 't'})" for name in names
+    ]
+    assert len(terms) == 15, names
+    made = {"np": np}
+    exec(f"def value(self, z):\n    t = z * z + 0.25\n    return {' + '.join(terms)}\n", made)
+    methods = {"value": made["value"], "derivative": lambda self, z, a: 1.0}
+    everything = fp.activation(type("Everything", (), methods))
+    z = np.linspace(-2.0, 2.0, 33)
+    net = fp.Network(
+        [fp.Dense(1, everything, init=np.ones((1, 1))), fp.Dense(1, init=np.ones((1, 1)))], dtype="float64"
+    )
+    made |= {"min": np.minimum, "max": np.maximum}
+    np.testing.assert_allclose(net.build(1).predict(z[:, None]), made["value"](None, z), rtol=1e-12)
+
+
 # ---- the reference --------------------------------------------------------------------------------------------------
 
 MODULES = ("data", "diagnose", "plot")  # their __all__ is public; the other modules' classes of their own are
@@ -141,6 +164,50 @@ def test_answers_and_their_tests_exist():
             text = (REPOSITORY / "tests" / path).read_text(encoding="utf-8")
             assert not name or f"def {name}(" in text, (number, name)
         assert "`" in test, number
+
+
+# ---- the gallery's text ---------------------------------------------------------------------------------------------
+
+
+def texts_of(script):
+    """The docstring of a script and its cells of text."""
+    source = script.read_text(encoding="utf-8")
+    yield ast.get_docstring(ast.parse(source))
+    for cell in re.findall(r"^# %%\n((?:#.*\n)*)", source, re.MULTILINE):
+        yield "\n".join(line[2:] for line in cell.split("\n"))
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("script", SCRIPTS, ids=[script.stem for script in SCRIPTS])
+def test_text_of_the_gallery_is_read_without_warnings(script):
+    """A bare |x| is a substitution in reStructuredText, for one; only the build of the documentation would tell."""
+    core = pytest.importorskip("docutils.core")
+    for text in texts_of(script):
+        core.publish_doctree(text, settings_overrides={"halt_level": 2, "report_level": 5})
+
+
+def formulas():
+    """All formulas of the pages and of the gallery."""
+    for text in TEXTS.values():
+        yield from re.findall(r"^\$\$\n(.*?)\n\$\$$", text, re.MULTILINE | re.DOTALL)
+        yield from re.findall(r"(?<![`$\w])\$([^$`\n]+)\$(?!\$)", text)
+    core, nodes = pytest.importorskip("docutils.core"), pytest.importorskip("docutils.nodes")
+    for script in SCRIPTS:
+        for text in texts_of(script):
+            tree = core.publish_doctree(text, settings_overrides={"report_level": 5})
+            yield from (node.astext() for kind in (nodes.math, nodes.math_block) for node in tree.findall(kind))
+
+
+def test_formulas_are_set_as_browsers_draw_them():
+    """docutils makes labels under braces a subscript beside them, and aligned lines a table that needs our style."""
+    tex2mathml = pytest.importorskip("docutils.utils.math.latex2mathml").tex2mathml
+    classes = set()
+    for formula in formulas():
+        assert "brace{" not in formula, formula
+        classes |= set(re.findall(r'<mtable class="([\w-]+)"', tex2mathml(formula, as_block=True)))
+    style = (DOCS / "static" / "pages.css").read_text(encoding="utf-8")
+    assert classes == {"ams-align"}
+    assert all(f"mtable.{name} > mtr > mtd" in style for name in classes)
 
 
 # ---- docstrings -----------------------------------------------------------------------------------------------------

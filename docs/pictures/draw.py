@@ -120,8 +120,8 @@ def barriers() -> None:
 def panels() -> None:
     """Samples lie side by side on the lanes of a register."""
     axes = canvas(32, 12)
-    note(axes, 1, 1, "a batch as it comes: a row a sample", weight="bold")
-    note(axes, 13, 1, "as kernels keep it: panels of 32 samples (AVX-512), a row a feature", weight="bold")
+    note(axes, 1, 1, "a batch as it comes", weight="bold")
+    note(axes, 13, 1, "as kernels keep it: panels of 32 samples, a row a feature", weight="bold")
     for sample, letter in enumerate("abcdef"):
         colour, strength = (GREEN, 0.35) if letter == "b" else (GREY, 0.12)
         for feature in range(5):
@@ -135,7 +135,7 @@ def panels() -> None:
     arrow(axes, (9.2, 5), (12.4, 5))
     axes.text(10.8, 4.3, "gather", ha="center", va="center", size=9)
     axes.add_patch(Rectangle((15, 2), 15, 1.2, facecolor="none", edgecolor=BLUE, linewidth=2.5))
-    note(axes, 15, 8.7, "one feature of 32 samples: two registers of 16 lanes", size=9, color=BLUE)
+    note(axes, 15, 8.7, "one feature of 32 samples: two registers of AVX-512", size=9, color=BLUE)
     note(
         axes,
         1,
