@@ -2,9 +2,9 @@ r"""
 Optimizers side by side
 =======================
 
-The section on optimization of the first seed, measured: batch, stochastic and mini-batch gradient descent, then plain
-SGD, momentum, Nesterov's momentum, RMSProp, Adam and AdamW, all on one problem, each at the learning rate that suits it
-best. And what happens when the inputs are badly scaled.
+The section on optimization of the first introduction (exercises 2 and 3 in the documentation's table), measured: batch,
+stochastic and mini-batch gradient descent, then plain SGD, momentum, Nesterov's momentum, RMSProp, Adam and AdamW, all
+on one problem, each at the learning rate that suits it best. And what happens when the inputs are badly scaled.
 """
 
 import matplotlib.pyplot as plt
@@ -19,8 +19,8 @@ import fastprop as fp
 # The problem and the rules
 # -------------------------
 # Handwritten digits, 8 x 8 pixels, through two hidden layers of 32 ReLU units, 15 epochs. A comparison at one rate for
-# all would only say whom that rate suits: each optimizer gets the same grid of seven rates, two to a decade, and is
-# shown at the one with the lowest training loss, averaged over the last three epochs and three seeds. The other
+# all would only say whom that rate suits: each optimizer gets the same grid of six rates, two to a decade, and is
+# shown at the one with the lowest training loss, averaged over the last three epochs and two random seeds. The other
 # settings stay at their defaults.
 #
 # With g the gradient, :math:`\eta` the rate, and all operations for each weight by itself:
@@ -36,7 +36,7 @@ import fastprop as fp
 
 X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(X / 16, y, random_state=0, stratify=y)
-rates = 10.0 ** np.arange(-3, 0.1, 0.5)
+rates = 10.0 ** np.arange(-3, -0.4, 0.5)
 optimizers = {
     "SGD": fp.SGD,
     "momentum": lambda lr: fp.SGD(lr=lr, momentum=0.9),
@@ -59,11 +59,18 @@ def fit(optimizer, X_train, X_test, seed, batch_size):
 
 
 def sweep(make, X_train=X_train, X_test=X_test, batch_size=32):
-    """At each rate, over three seeds: last losses, test accuracies, curves; and which rate has the lowest loss."""
-    runs = [[fit(make(lr), X_train, X_test, seed, batch_size) for seed in range(3)] for lr in rates]
+    """At each rate, over two seeds: last losses, test accuracies, curves; and which rate has the lowest loss."""
+    runs = [[fit(make(lr), X_train, X_test, seed, batch_size) for seed in range(2)] for lr in rates]
     curves, accuracies = (np.array([np.mean([run[k] for run in row], axis=0) for row in runs]) for k in range(2))
     losses = curves[:, -3:].mean(axis=1)
     return losses, accuracies, curves, losses.argmin()
+
+
+def report(name, swept, bound):
+    """Print the best rate of a sweep, its loss and its accuracy, and whether this is above a bound."""
+    losses, accuracies, _, best = swept
+    print(f"{name}: best rate {rates[best]:.4f}, loss {losses[best]:.4f}, test accuracy {accuracies[best]:.3f}", end="")
+    print(f", above {bound}: {accuracies[best] > bound}")
 
 
 # %%
@@ -71,23 +78,27 @@ def sweep(make, X_train=X_train, X_test=X_test, batch_size=32):
 # -----------------------
 # All three see each sample 15 times, and an epoch is about the same arithmetic. The whole batch gives the exact
 # gradient, but 15 steps only; one sample at a time gives 20,205 steps, each noisy; 32 at a time lie between. Counted
-# in epochs, many small steps win by far.
+# in epochs, many small steps win by far. (The whole batch likes the highest rate of the grid; at 1.0, measured once and
+# not by this script, it did worse.)
 
 by_size = {}
 for name, batch_size in (("batch", None), ("stochastic", 1), ("mini-batch", 32)):
-    losses, accuracies, curves, best = by_size[name] = sweep(fp.SGD, batch_size=batch_size)
-    print(f"{name}: best rate {rates[best]:.4f}, loss {losses[best]:.4f}, test accuracy {accuracies[best]:.3f}")
+    by_size[name] = sweep(fp.SGD, batch_size=batch_size)
+    report(name, by_size[name], 0.94)
 
 # %%
 # Six update rules
 # ----------------
-# Momentum brings SGD to a third of its loss, Adam and AdamW to a quarter. The differences in test accuracy, about 0.01,
-# are four or five of the 450 test rows: here they say little. Note where the best rates are: momentum wants a rate some
-# ten times smaller than SGD, and those that divide by the size of the gradient one that has nothing to do with it.
+# Momentum brings SGD to a third or so of its loss, Adam and AdamW below a quarter. The differences in test accuracy,
+# about 0.01, are four or five of the 450 test rows: here they say little. Note where the best rates are. Momentum wants
+# a smaller one than SGD, here by one step of the grid, a factor of three; theory says ten, as a steady gradient is
+# followed ten times as fast, and a grid of two rates to a decade cannot tell three from ten. The best rates of those
+# that divide by the size of the gradient have nothing to do with these.
 
-found = {name: sweep(make) for name, make in optimizers.items()}
-for name, (losses, accuracies, _, best) in found.items():
-    print(f"{name}: best rate {rates[best]:.4f}, loss {losses[best]:.4f}, test accuracy {accuracies[best]:.3f}")
+found = {"SGD": by_size["mini-batch"]}  # the same sweep
+found |= {name: sweep(make) for name, make in optimizers.items() if name != "SGD"}
+for name, swept in found.items():
+    report(name, swept, 0.94)
 
 lowest = min(found, key=lambda name: found[name][0].min())
 highest = max(found, key=lambda name: found[name][0].min())
@@ -101,14 +112,14 @@ print(f"lowest training loss: {lowest}, highest: {highest}")
 
 factors = 10.0 ** np.random.default_rng(0).uniform(-1.5, 1.5, 64)
 for name, make in optimizers.items():
-    losses, accuracies, _, best = sweep(make, X_train * factors, X_test * factors)
-    print(f"{name}, badly scaled: loss {losses[best]:.4f}, test accuracy {accuracies[best]:.3f}")
+    report(f"{name}, badly scaled", sweep(make, X_train * factors, X_test * factors), 0.94)
 
 # %%
 # Everybody suffers: one rate has to serve weights whose gradients differ by a factor of a thousand. Those that divide
-# by the size of each weight's gradient end at a loss of about 0.15, the others between 0.3 and 0.4. But a line of
-# preparation does far more than any of them: with each column standardised, **plain SGD gets a lower loss than the best
-# of the six on the pixels as they are**.
+# by the size of each weight's gradient end at about half the loss of the others, or less. But a line of preparation
+# does far more than any of them: with each column standardised, **plain SGD gets a lower training loss than the best of
+# the six on the pixels as they are**. That is the training loss; in test accuracy it is back among the six, but no
+# better than the best of them.
 
 
 def standardise(X):
@@ -116,9 +127,11 @@ def standardise(X):
     return StandardScaler().fit(X_train * factors).transform(X)
 
 
-losses, accuracies, _, best = sweep(fp.SGD, standardise(X_train * factors), standardise(X_test * factors))
-print(f"SGD, columns standardised: loss {losses[best]:.4f}, test accuracy {accuracies[best]:.3f}")
-print("lower than all of the six:", losses[best] < min(losses.min() for losses, *_ in found.values()))
+swept = losses, accuracies, _, best = sweep(fp.SGD, standardise(X_train * factors), standardise(X_test * factors))
+report("SGD, columns standardised", swept, 0.94)
+print("a lower training loss than all of the six:", losses[best] < min(losses.min() for losses, *_ in found.values()))
+most = max(accuracies[best] for _, accuracies, _, best in found.values())
+print(f"test accuracy {accuracies[best]:.3f}, the best of the six {most:.3f}; higher: {accuracies[best] > most}")
 
 # %%
 colours = dict(zip(optimizers, ["k", "#56B4E9", "#0072B2", "#E69F00", "#D55E00", "#CC79A7"], strict=True))
