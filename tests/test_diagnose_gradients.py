@@ -8,6 +8,9 @@ import pytest
 
 import fastprop as fp
 from fastprop.diagnose import GradientError, check_gradients
+from fastprop.diagnose.formula_check import compare
+from fastprop.diagnose.formulas import evaluate
+from fastprop.kernels.activations import ACTIVATIONS
 from fastprop.kernels.losses import LOSSES
 
 
@@ -29,6 +32,28 @@ class DiagnoseWrongFar:
 
     def derivative(self, z, a):
         return np.where(z > 1.0, 0.3, 1.0 - a * a)
+
+
+@fp.activation
+class DiagnoseWrongWhereSaturated:
+    """Wrong where no z of standardised data comes."""
+
+    def value(self, z):
+        return np.tanh(z)
+
+    def derivative(self, z, a):
+        return np.where(abs(z) > 8.0, 0.5, 1.0 - a * a)
+
+
+@fp.activation
+class DiagnoseRoot:
+    """Meant for z > 0 only: elsewhere it is NaN."""
+
+    def value(self, z):
+        return np.sqrt(z)
+
+    def derivative(self, z, a):
+        return 0.5 / a
 
 
 @fp.activation
@@ -59,6 +84,29 @@ class DiagnoseWrongLoss:
 
     def gradient(self, y, p):
         return p - y
+
+
+@fp.loss
+class DiagnoseLogLoss:
+    """Of a probability p: what a last sigmoid gives. Elsewhere its gradient is not that of its value."""
+
+    def value(self, y, p):
+        q = min(max(p, 1e-7), 1.0 - 1e-7)
+        return -y * np.log(q) - (1.0 - y) * np.log(1.0 - q)
+
+    def gradient(self, y, p):
+        return (p - y) / (p * (1.0 - p))
+
+
+@fp.loss
+class DiagnoseWrongFarLoss:
+    """Its gradient is that of a huber loss, its value is not."""
+
+    def value(self, y, p):
+        return 0.5 * (p - y) * (p - y)
+
+    def gradient(self, y, p):
+        return min(max(p - y, -9.0), 9.0)
 
 
 def network(activation="tanh", loss="mse", **settings):
@@ -147,6 +195,66 @@ def test_features_in_thousands_and_vanishing_gradients_raise_no_alarm(X, Y):
     assert check_gradients(deep, X, Y).passed
 
 
+BUILT_IN_LOSSES = [n for n in LOSSES if LOSSES[n].__module__.startswith("fastprop.") and n != "cross_entropy"]
+FAR = np.array([0.0, 5.0, 8.0, 10.0, 40.0, 100.0, 735.0, 740.0, 1e4])
+
+
+@pytest.mark.parametrize("name", [n for n, c in ACTIVATIONS.items() if c.__module__.startswith("fastprop.")])
+def test_activations_that_are_right_raise_no_alarm_far_out(name):
+    act, z = ACTIVATIONS[name](), np.concatenate([-FAR, FAR, np.linspace(-30, 30, 400)])
+    a = evaluate(act, "value", z)
+    error, _ = compare(lambda z: evaluate(act, "value", z), z, evaluate(act, "derivative", z, a), 1e-5)
+    assert error.max() < 1e-6
+
+
+@pytest.mark.parametrize("name", BUILT_IN_LOSSES)
+def test_losses_that_are_right_raise_no_alarm_far_out(name):
+    loss, p = LOSSES[name](), np.concatenate([-FAR, FAR, np.linspace(-30, 30, 400)])
+    for y in map(np.full_like, [p] * 5, (-1.0, 0.0, 0.3, 1.0, 1000.0)):
+        got = evaluate(loss, "gradient", y, p)
+        error, _ = compare(lambda p, y=y: evaluate(loss, "value", y, p), p, got, 1e-5)
+        assert error.max() < 1e-6
+
+
+def test_features_that_are_not_scaled_raise_no_alarm():
+    from sklearn.datasets import load_breast_cancer, load_digits
+
+    X, y = load_digits(return_X_y=True)
+    gelu = fp.Network([fp.Dense(4, activation="gelu"), fp.Dense(10)], loss="cross_entropy")
+    assert check_gradients(gelu, X[:30], y[:30]).passed
+    X, y = load_breast_cancer(return_X_y=True)
+    assert check_gradients(fp.Network([fp.Dense(1)], loss="bce"), X[:50], y[:50]).passed
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu", "gelu"])
+def test_a_perfect_fit_raises_no_alarm(activation, X):
+    net = network(activation).build(3)
+    check = check_gradients(net, X, net.predict(X))  # all gradients are 0, and the loss a small square
+    assert check.worst.error < 1e-5
+
+
+def test_formulas_that_are_meant_for_a_range_only(X, Y):
+    net = fp.Network([fp.Dense(5, "diagnose_root", init="zeros", bias_init=np.ones(5)), fp.Dense(2)])
+    assert check_gradients(net, X, Y).passed
+    net = fp.Network([fp.Dense(5, "tanh"), fp.Dense(2, "sigmoid")], loss="diagnose_log_loss")
+    assert check_gradients(net, X, 1.0 * (Y > 0)).passed
+
+
+def test_large_arrays_are_checked_in_part(rng):
+    X = rng.normal(size=(6, 30))
+    net = fp.Network([fp.Dense(20, "tanh"), fp.Dense(1)], dtype="float64").build(30)
+    check = check_gradients(net, X, X[:, 0])
+    assert [(row.n_checked, row.n_parameters) for row in check.rows] == [(200, 600), (20, 20), (20, 20), (1, 1)]
+    assert "200 of 600" in str(check)
+    assert "241 of 641 parameters" in str(check)
+    assert check_gradients(net, X, X[:, 0]).rows == check.rows  # the same ones
+    assert check_gradients(net, X, X[:, 0], max_per_array=7).rows[0].n_checked == 7
+    everything = check_gradients(net, X, X[:, 0], max_per_array=None)
+    assert [row.n_checked for row in everything.rows] == [600, 20, 20, 1]
+    assert "\n641 parameters" in str(everything)
+    assert everything.worst.error >= check.worst.error
+
+
 def test_sparse_rows_and_labels(X):
     import scipy.sparse
 
@@ -180,6 +288,15 @@ def test_a_derivative_wrong_at_few_points_is_found(X, Y):
     net = network("diagnose_wrong_far")
     with pytest.raises(GradientError, match=r"diagnose_wrong_far \(layers\[0\]\) is wrong at z = [1-9]"):
         check_gradients(net, 3 * X, Y)
+
+
+def test_a_slip_where_no_sample_comes_is_found(X, Y):
+    with pytest.raises(GradientError, match=r"where_saturated \(layers\[0\]\) is wrong at z = ") as caught:
+        check_gradients(network("diagnose_wrong_where_saturated"), X, Y)
+    assert caught.value.check.worst.error <= 1e-5
+    with pytest.raises(GradientError, match="The gradient of the loss diagnose_wrong_far_loss") as caught:
+        check_gradients(network("tanh", "diagnose_wrong_far_loss"), X, Y)
+    assert caught.value.check.worst.error <= 1e-5
 
 
 def test_a_wrong_formula_that_no_gradient_shows_is_found(X, Y):
@@ -218,6 +335,10 @@ def test_bad_input_is_named(X, Y):
     net = network()
     with pytest.raises(ValueError, match="tol must be a finite number > 0, got 0"):
         check_gradients(net, X, Y, tol=0)
+    with pytest.raises(ValueError, match="max_per_array must be"):
+        check_gradients(net, X, Y, max_per_array=0)
+    with pytest.raises(ValueError, match="net must have a layer with parameters"):
+        check_gradients(fp.Network([fp.Dropout(0.5)]), X, X)
     with pytest.raises(TypeError, match="net must be a Network"):
         check_gradients(None, X, Y)
     with pytest.raises(ValueError, match="y has 11 rows"):

@@ -115,7 +115,7 @@ def prepare(net: Any, X: Any, y: Any, sample_weight: Any = None, **changes: Any)
     Raises
     ------
     TypeError, ValueError
-        As `Network.gradients`; numbers in X that are not finite are named here.
+        As `Network.gradients`; numbers in X that are not finite, and a network without parameters, are named here.
     """
     twin = duplicate(check_network(net), **changes)
     if isinstance(X, Dataset):
@@ -125,6 +125,8 @@ def prepare(net: Any, X: Any, y: Any, sample_weight: Any = None, **changes: Any)
     weights = combine_weights(sample_weight, None, targets)
     check_some_weight(weights)
     twin._adopt(matrix, targets)
+    if not twin._built().parametric:
+        raise ValueError("net must have a layer with parameters, such as Dense: without one there are no gradients")
     array: Any = matrix.array.toarray() if isinstance(matrix, SparseMatrix) else matrix.array
     Y = target_numbers(targets, twin.loss.target_low)
     return Problem(twin, matrix, targets, np.asarray(array, np.float64), Y, weights)
