@@ -42,6 +42,7 @@ def test_the_network_does_not_change(rng):
     net.fit(X, y, epochs=1, batch_size=3, progress=False)
     before, state, history = net.state_dict(), copy.deepcopy(net._parameters.rows), copy.deepcopy(net.history_)
     twin = duplicate(net, dtype="float32", dropout=False)
+    assert not hasattr(twin, "history_")
     twin.fit(X, y, epochs=2, progress=False)
     assert all(np.array_equal(before[name], array) for name, array in net.state_dict().items())
     assert np.array_equal(state, net._parameters.rows)

@@ -12,10 +12,11 @@ from ..data import Dataset
 from ..losses import Loss
 from ..network import Network
 from ..optimizers import SGD, Optimizer
-from .copies import check_network, prepare, step
+from .copies import Problem, check_network, prepare, step
+from .loss_formulas import LINKS, formula_of
 from .step_latex import latex_of
 from .step_text import text_of
-from .trace import Trace, trace
+from .trace import Trace, penalty_scale, trace
 
 MAX_NUMBERS = 20_000  # parameters that a step may have: more than anybody reads
 
@@ -87,30 +88,40 @@ class Step:
         Numbers; labels as the loss takes them.
     output : ndarray of shape (n_samples, n_outputs)
         Of the last layer; losses with a link (sigmoid, softmax, exp) apply it themselves.
+    p : ndarray of shape (n_samples, n_outputs)
+        What the loss compares with y: the output after the link.
     loss, loss_after : float
         The training loss, l1 and l2 included, before and after the update.
     loss_of : Loss
     optimizer : Optimizer
     lr : float
         The learning rate of the update.
+    l1, l2 : float
+        The penalties on W as this step has them: divided by the number of samples where training does that.
+    clipped : bool
+        Whether clip_norm or clip_value changed the gradients before the update.
     """
 
     layers: list[StepLayer]
     x: np.ndarray
     y: np.ndarray
     output: np.ndarray
+    p: np.ndarray
     loss: float
     loss_after: float
     loss_of: Loss
     optimizer: Optimizer
     lr: float
+    l1: float
+    l2: float
+    clipped: bool
 
     @property
     def is_plain(self) -> bool:
-        """Whether the update was W - lr dW and no more, without momentum, weight decay or clipping."""
-        moved: list[Any] = [(layer.W, layer.dW, layer.W_new) for layer in self.layers if layer.W is not None]
-        plain = all(np.allclose(new, W - self.lr * dW, rtol=1e-5, atol=1e-7) for W, dW, new in moved)
-        return isinstance(self.optimizer, SGD) and plain
+        """Whether the update was W - lr dW and no more: SGD without momentum and weight decay, nothing clipped."""
+        settings = self.optimizer.settings
+        has_more = self.clipped or settings.get("momentum") or settings.get("weight_decay")
+        return isinstance(self.optimizer, SGD) and not has_more
 
     def __str__(self) -> str:
         return text_of(self)
@@ -140,6 +151,7 @@ def explain_step(net: Any, x: Any, y: Any) -> Step:
     Returns
     -------
     Step
+        `print` writes it out, with the formula of the loss and where each number comes from.
 
     Raises
     ------
@@ -170,10 +182,20 @@ def explain_step(net: Any, x: Any, y: Any) -> Step:
     rate = float(lr(problem.net._parameters.count)) if callable(lr) else float(lr)
     step(problem)
     after = trace(problem)
-    layers = _layers(before, after)
+    loss, scale = problem.net.loss, penalty_scale(problem)
+    p = LINKS[formula_of(loss, before.outputs.shape[1]).link][1](before.outputs)
     return Step(
-        layers, problem.X, problem.Y, before.outputs, before.loss, after.loss, problem.net.loss, optimizer, rate
-    )
+        _layers(before, after), problem.X, problem.Y, before.outputs, p, before.loss, after.loss, loss, optimizer, rate,
+        scale * problem.net.l1, scale * problem.net.l2, _is_clipped(problem, before),
+    )  # fmt: skip
+
+
+def _is_clipped(problem: Problem, found: Trace) -> bool:
+    arrays = [g.ravel() for record in found.records for g in (record.dW, record.db) if g is not None]
+    gradient, net = np.concatenate(arrays), problem.net
+    bound = np.inf if net.clip_value is None else net.clip_value
+    norm = float(np.linalg.norm(np.clip(gradient, -bound, bound)))
+    return bool(abs(gradient).max() > bound) or (net.clip_norm is not None and norm > net.clip_norm)
 
 
 def _one_or_more(net: Network, x: Any, y: Any) -> tuple[Any, Any]:

@@ -8,21 +8,21 @@ import numpy as np
 
 if TYPE_CHECKING:
     from .step import Step, StepLayer
-from .step_text import comes_from_next, penalty_of
+from .loss_formulas import LINKS, formula_of, scale_of
+from .step_text import readers
 
 DELTA, PRIME = r"\delta", "'"
-Line: TypeAlias = tuple[str, str, "np.ndarray | float | None"]  # name, formula, value
+Line: TypeAlias = tuple[str, str, "np.ndarray | float | str | None"]  # name, formula, value
 WIDTH = 8  # rows or columns of a matrix that are written out
 
 
 def latex_of(step: Step) -> str:
     """Forward, loss, backward, update: an `align*` of each."""
     forward: list[Line] = [("x", "", step.x), *(line for layer in step.layers for line in _forward(layer))]
-    loss: list[Line] = [("y", "", step.y), ("L", "", step.loss)]
     backward = [line for layer in reversed(step.layers) for line in _backward(step, layer)]
     update = [line for layer in step.layers for line in _update(step, layer)]
     update.append((r"L_{\text{new}}", "", step.loss_after))
-    return "\n".join([_align(forward), _align(loss), _align(backward), _align(update)])
+    return "\n".join([_align(forward), _align(_loss(step)), _align(backward), _align(update)])
 
 
 def _align(lines: list[Line]) -> str:
@@ -68,28 +68,65 @@ def _forward(layer: StepLayer) -> list[Line]:
     return [(W, "", layer.W), (b, "", layer.b), (z, normalised, layer.z), (a, rf"{W} \odot {z} + {b}", layer.a)]
 
 
+def _loss(step: Step) -> list[Line]:
+    loss, (n_rows, n_outputs) = step.loss_of, step.y.shape
+    formula, (n, has_w, is_sum) = formula_of(loss, n_outputs), scale_of(loss, n_rows, n_outputs)
+    link = LINKS[formula.link][0].latex.format(_sup("a", len(step.layers)))
+    lines: list[Line] = [("y", "", step.y), ("p", link, step.p)]
+    if loss.output_weights is not None:
+        lines.append(("w", "", loss.coefficients(n_outputs)))
+    if formula.target is not None:
+        lines.append(("t", "", formula.target.latex))
+    factor = _share(n, has_w, r"\textstyle\sum " * is_sum)
+    value = rf"{factor}\left[{formula.value.latex}\right]" if factor else formula.value.latex
+    penalty = _plus(step.l2 / 2, r"\textstyle\sum W^2") + _plus(step.l1, r"\textstyle\sum |W|")
+    return [*lines, ("L", value + penalty, step.loss)]
+
+
 def _backward(step: Step, layer: StepLayer) -> list[Line]:
-    k, x = layer.number, _input(layer.number)
-    delta, (W, b) = _sup(DELTA, k), _names(layer)
-    over_a = rf"\frac{{\partial L}}{{\partial {_sup('a', k)}}}"
-    if layer.kind != "dense":
-        lines: list[Line] = [(delta, over_a, layer.delta)]
-        if layer.W is not None:
-            product = rf"\sum {delta} \odot {_sup('z', k)}"
-            lines += [(_over(W), product, layer.dW), (_over(b), rf"\sum {delta}", layer.db)]
+    k, x, (W, b) = layer.number, _input(layer.number), _names(layer)
+    delta, over_a, error = _sup(DELTA, k), _over(_sup("a", k)), _error(step, k)
+    lines: list[Line] = [(over_a, error, layer.error), (delta, f"{over_a} \\odot {_f(layer, PRIME)}", layer.delta)]
+    if layer.kind != "dense" or layer.activation == "identity":
+        lines = [(delta, f"{over_a} = {error}", layer.delta)]
+    if layer.W is None:
         return lines
-    error = ""
-    if comes_from_next(step, layer):
-        error = f"{_sup(DELTA, k + 1)} {_transposed(_sup('W', k + 1))}"
-    slope = "" if layer.activation == "identity" else rf" \odot {_f(layer, PRIME)}"
-    penalty = r" + \text{penalty}" if penalty_of(layer) else ""
+    if layer.kind != "dense":
+        lines += [(_over(W), rf"\textstyle\sum {delta} \odot {_sup('z', k)}", layer.dW)]
+        lines += [(_over(b), rf"\textstyle\sum {delta}", layer.db)]
+        return [*lines, (_sup("g", k), rf"{delta} \odot {W}", layer.delta * layer.W)]
+    penalty = _plus(step.l2, W) + _plus(step.l1, rf"\operatorname{{sign}} {W}")
     rows = "" if len(layer.delta) == 1 else r"\textstyle\sum "
-    return [
-        (over_a, error, layer.error),
-        (delta, f"{over_a}{slope}", layer.delta),
-        (_over(W), f"{_transposed(x)} {delta}{penalty}", layer.dW),
-        (_over(b), f"{rows}{delta}", layer.db),
-    ]
+    return [*lines, (_over(W), f"{_transposed(x)} {delta}{penalty}", layer.dW), (_over(b), f"{rows}{delta}", layer.db)]
+
+
+def _error(step: Step, k: int) -> str:
+    """Where dL/da of layer k comes from: the loss, or all layers that read a."""
+    if k == len(step.layers):
+        n, has_w, _ = scale_of(step.loss_of, *step.y.shape)
+        gradient = formula_of(step.loss_of, step.y.shape[1]).gradient.latex
+        factor = _share(n, has_w)
+        return rf"{factor}\left[{gradient}\right]" if factor else gradient
+    return " + ".join(_through(layer) for layer in readers(step, k))
+
+
+def _through(layer: StepLayer) -> str:
+    """What a layer passes back to its input."""
+    k = layer.number
+    if layer.kind == "dense":
+        return f"{_sup(DELTA, k)} {_transposed(_sup('W', k))}"
+    if layer.W is None:
+        return _sup(DELTA, k)
+    g, z = _sup("g", k), _sup("z", k)
+    return rf"\frac{{{g} - \overline{{{g}}} - {z} \odot \overline{{{g} \odot {z}}}}}{{\sqrt{{\sigma^2 + \epsilon}}}}"
+
+
+def _share(n: int, has_weights: bool, total: str = "") -> str:
+    return (rf"\frac{{1}}{{{n}}} " if n > 1 else "") + total + ("w " if has_weights else "")
+
+
+def _plus(factor: float, what: str) -> str:
+    return f" + {_number(factor)} {what}" if factor else ""
 
 
 def _transposed(name: str) -> str:
@@ -110,8 +147,10 @@ def _update(step: Step, layer: StepLayer) -> list[Line]:
     return lines
 
 
-def _matrix(value: np.ndarray | float) -> str:
-    """A number, or a matrix in parentheses; the middle of a large one is left out."""
+def _matrix(value: np.ndarray | float | str) -> str:
+    """A number, or a matrix in parentheses; the middle of a large one is left out. A string stays."""
+    if isinstance(value, str):
+        return value
     if isinstance(value, float):
         return _number(value)
     rows = [[_number(v) for v in row] for row in _shortened(np.atleast_2d(value))]

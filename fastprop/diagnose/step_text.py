@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from .loss_formulas import LINKS, formula_of, scale_of
 
 if TYPE_CHECKING:
     from .step import Step, StepLayer
@@ -18,10 +21,13 @@ def text_of(step: Step) -> str:
     lines = ["Forward", *_line("x", step.x)]
     for layer in step.layers:
         lines += _forward(layer)
-    lines += ["", "Loss", *_line("y", step.y), f"  L = {step.loss_of!r} = {step.loss:.{DIGITS}g}", "", "Backward"]
+    lines += ["", "Loss", *_loss(step), "", "Backward"]
     for layer in reversed(step.layers):
         lines += _backward(step, layer)
-    lines += ["", f"Update by {step.optimizer!r}, lr = {step.lr:g}"]
+    lines += ["", f"Update by {step.optimizer!r}, lr = {step.lr:g}" + (", of clipped gradients" * step.clipped)]
+    rule = type(step.optimizer).__doc__
+    if rule and not step.is_plain:
+        lines.append(f"  {inspect.cleandoc(rule).splitlines()[0]}")
     for layer in step.layers:
         lines += _update(step, layer)
     lines += [f"  L after the update = {step.loss_after:.{DIGITS}g}"]
@@ -47,46 +53,72 @@ def _forward(layer: StepLayer) -> list[str]:
     if layer.kind == "dropout":
         return [*lines, f"    a{k} = {x} (off)"]
     lines += _line(f"gamma{k}", layer.W) + _line(f"beta{k}", layer.b)
-    lines += _line(f"z{k} = ({x} - mean) / sqrt(variance + eps)", layer.z)
+    over = "samples" if layer.kind == "batch_norm" else "features"
+    lines += _line(f"z{k} = ({x} - mean over {over}) / sqrt(variance + eps)", layer.z)
     return lines + _line(f"a{k} = gamma{k} z{k} + beta{k}", layer.a)
+
+
+def _loss(step: Step) -> list[str]:
+    loss, (n_rows, n_outputs) = step.loss_of, step.y.shape
+    formula, (n, has_w, is_sum) = formula_of(loss, n_outputs), scale_of(loss, n_rows, n_outputs)
+    lines = [f"  {loss!r}", *_line("y", step.y)]
+    lines += _line("p = " + LINKS[formula.link][0].text.format(f"a{len(step.layers)}"), step.p)
+    if loss.output_weights is not None:
+        lines += _line("w", loss.coefficients(n_outputs))
+    if formula.target is not None:
+        lines += [f"    t = {formula.target.text}"]
+    factor = (f"1/{n} " * (n > 1)) + ("sum of " * is_sum) + ("w " * has_w)
+    value = f"{factor}[{formula.value.text}]" if factor else formula.value.text
+    penalty = _plus(step.l2 / 2, "sum of W^2") + _plus(step.l1, "sum of |W|")
+    return [*lines, f"    L = {value}{penalty} = {step.loss:.{DIGITS}g}"]
 
 
 def _backward(step: Step, layer: StepLayer) -> list[str]:
     k, x = layer.number, "x" if layer.number == 1 else f"a{layer.number - 1}"
-    lines = [_heading(layer)]
-    if layer.kind != "dense":
-        lines += _line(f"delta{k} = dL/da{k}", layer.delta)
-        if layer.W is not None:
-            lines += _line(f"dgamma{k} = sum of delta{k} z{k}", layer.dW) + _line(
-                f"dbeta{k} = sum of delta{k}", layer.db
-            )
-        return lines
-    error = f"dL/da{k}" + (f" = delta{k + 1} W{k + 1}^T" if comes_from_next(step, layer) else "")
-    if layer.activation == "identity":
+    lines, error = [_heading(layer)], f"dL/da{k} = {_error(step, k)}"
+    if layer.kind != "dense" or layer.activation == "identity":
         lines += _line(f"delta{k} = {error}", layer.delta)
     else:
         lines += _line(error, layer.error) + _line(f"{layer.activation}'(z{k})", layer.slope)
         lines += _line(f"delta{k} = dL/da{k} * {layer.activation}'(z{k})", layer.delta)
-    lines += _line(f"dW{k} = {x}^T delta{k}{penalty_of(layer)}", layer.dW)
+    if layer.W is None:
+        return lines
+    if layer.kind != "dense":
+        lines += _line(f"dgamma{k} = sum of delta{k} z{k}", layer.dW) + _line(f"dbeta{k} = sum of delta{k}", layer.db)
+        return lines + _line(f"g{k} = delta{k} gamma{k}", layer.delta * layer.W)
+    penalty = _plus(step.l2, f"W{k}") + _plus(step.l1, f"sign(W{k})")
+    lines += _line(f"dW{k} = {x}^T delta{k}{penalty}", layer.dW)
     rows = "" if len(layer.delta) == 1 else "sum over samples of "
     return lines + _line(f"db{k} = {rows}delta{k}", layer.db)
 
 
-def comes_from_next(step: Step, layer: StepLayer) -> bool:
-    """Whether dL/da of a layer is delta W^T of the next one: that is dense, and the only one that reads a."""
-    following = step.layers[layer.number : layer.number + 1]
-    return bool(following) and following[0].kind == "dense" and not is_skipped_to(step, layer.number)
+def _error(step: Step, k: int) -> str:
+    """Where dL/da of layer k comes from: the loss, or all layers that read a."""
+    if k == len(step.layers):
+        n, has_w, _ = scale_of(step.loss_of, *step.y.shape)
+        gradient = formula_of(step.loss_of, step.y.shape[1]).gradient.text
+        factor = (f"1/{n} " * (n > 1)) + ("w " * has_w)
+        return f"{factor}[{gradient}]" if factor else gradient
+    return " + ".join(_through(layer) for layer in readers(step, k))
 
 
-def is_skipped_to(step: Step, k: int) -> bool:
-    """Whether a residual block starts at the output of layer k, which then has two ways back."""
-    return any(layer.skip == k for layer in step.layers)
+def _through(layer: StepLayer) -> str:
+    """What a layer passes back to its input."""
+    k = layer.number
+    if layer.kind == "dense":
+        return f"delta{k} W{k}^T"
+    if layer.W is None:
+        return f"delta{k}"
+    return f"(g{k} - mean of g{k} - z{k} * mean of g{k} z{k}) / sqrt(variance + eps)"
 
 
-def penalty_of(layer: StepLayer) -> str:
-    """What l1 and l2 add to dW, if they do."""
-    assert layer.dW is not None
-    return "" if np.allclose(layer.dW, layer.x.T @ layer.delta, rtol=1e-12, atol=0.0) else " + penalty"
+def readers(step: Step, k: int) -> list[StepLayer]:
+    """The layers that read the output of layer k: the next one, and sums that skip to it."""
+    return [step.layers[k], *(layer for layer in step.layers if layer.skip == k)]
+
+
+def _plus(factor: float, what: str) -> str:
+    return f" + {factor:g} {what}" if factor else ""
 
 
 def _update(step: Step, layer: StepLayer) -> list[str]:
