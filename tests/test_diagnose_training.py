@@ -76,14 +76,48 @@ def test_no_fall_no_suggestion(X, y):
     assert "falls at none" in str(rates)
 
 
-def test_suggest_takes_the_last_descent():
+def test_suggest_takes_nine_tenths_of_the_last_descent():
     rates = np.geomspace(1e-6, 1.0, 121)
     x = np.log10(rates)
     losses = 2.0 - 1.0 / (1.0 + np.exp(-4 * (x + 2))) + np.exp(6 * (x + 0.3))
     losses[:4] += [0.1, 0.06, 0.03, 0.01]  # a steep start that means nothing
-    assert suggest(rates, losses) == pytest.approx(1e-2, rel=0.3)
+    assert suggest(rates, losses) == pytest.approx(10 ** (-2 + np.log(9) / 4), rel=0.3)
     assert np.isnan(suggest(rates, np.ones(121)))
     assert np.isnan(suggest(rates, np.linspace(1.0, 2.0, 121)))
+    risen = np.where(x > -1, 1.5, losses)  # units die at 0.1, and what is left falls below all that was before
+    assert suggest(rates, np.where(x > -0.5, 0.5, risen)) == suggest(rates, risen) < 0.1
+
+
+PROBLEMS = {  # raw data, a network of 32-32 for it, and a loss that one of dead units does not reach: it stays at ...
+    "digits": (lambda data: data.load_digits(return_X_y=True), 10, "cross_entropy", 0.5),  # 2.30
+    "cancer": (lambda data: data.load_breast_cancer(return_X_y=True), 1, "bce", 0.6),  # 0.66
+    "moons": (lambda data: data.make_moons(1000, noise=0.2, random_state=0), 1, "bce", 0.4),  # 0.69
+}
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_a_network_trained_with_the_suggestion_is_alive(name, momentum):
+    import sklearn.datasets
+
+    load, n_outputs, loss, enough = PROBLEMS[name]
+    X, y = load(sklearn.datasets)
+    layers = [fp.Dense(32, "relu"), fp.Dense(32, "relu"), fp.Dense(n_outputs)]
+    rate = lr_find(fp.Network(layers, loss=loss, optimizer=fp.SGD(momentum=momentum)), X, y).suggestion
+    net = fp.Network(layers, loss=loss, optimizer=fp.SGD(rate, momentum=momentum))
+    assert net.fit(X, y, epochs=10, batch_size=32, progress=False)["loss"][-1] < enough
+
+
+def test_the_sweep_ends_soon_after_the_blow_up(X, y):
+    rates = lr_find(network(fp.SGD()), X, y, lr_max=1e6)
+    assert rates.losses.max() < 4 * rates.losses[0]
+
+
+def test_batch_norm_is_looked_at_with_the_statistics_of_the_rows(X, y):
+    net = network(layers=[fp.BatchNorm(), fp.Dense(32, "relu"), fp.Dense(1)]).build(6)
+    losses = lr_find(net, 100.0 * X + 50.0, y, n_steps=10, lr_max=1e-5).losses
+    assert losses[0] == pytest.approx(net.gradients(100.0 * X + 50.0, y)[0], rel=1e-3)
+    assert losses[0] < 0.01 * net.evaluate(100.0 * X + 50.0, y)["loss"]  # by the running ones, which start at 0 and 1
 
 
 def test_smooth_keeps_lines_and_does_not_lag():
@@ -128,6 +162,8 @@ def test_bad_input_of_lr_find_is_named(X, y):
         lr_find(network(layers=[fp.BatchNorm(), fp.Dense(1)]), X, y, batch_size=1)
     with pytest.raises(TypeError, match="net must be a Network"):
         lr_find([], X, y)
+    with pytest.raises(ValueError, match="net must have a layer with parameters"):
+        lr_find(network(layers=[fp.Dropout(0.5)]), X, X)
 
 
 # ---- overfit_one_batch --------------------------------------------------------------------------------------------
