@@ -181,6 +181,86 @@ def test_a_learning_rate_too_high_has_a_word(X, y):
     assert "lower the learning rate" in flow.verdict
 
 
+def relu_then(last, **settings):
+    return [fp.Dense(16, "relu"), fp.Dense(1, last, **settings)]
+
+
+SMALL, LARGE = fp.init.Normal(1e-2), fp.init.Normal(5.0)
+CASES = {  # layers, a factor of X, then the finding, words of the verdict, and words that would be wrong
+    "saturated output": (relu_then("sigmoid"), 1e4, "vanishing", "at the output: layers[1]|saturated", "nothing"),
+    "dead output": (relu_then("relu", bias_init=[-100.0]), 1, "vanishing", "at the output: layers[1]|dead", "nothing"),
+    "saturated by large weights": (
+        dense(5, 32, "tanh", init=LARGE), 1, "healthy", "healthy in size|5 layers|try smaller initial", "healthy:",
+    ),
+    "saturated by the inputs": (
+        dense(2, 32, "tanh"), 1000, "healthy", "healthy in size|1 layer has|try inputs of mean 0", "init='auto'",
+    ),
+    **{f"50 layers of {a}": (dense(50, 16, a), 1, "vanishing", "Try Residual", "init=") for a in ("gelu", "silu")},
+    **{
+        f"{n} sigmoid layers on large inputs": (
+            dense(n, 32, "sigmoid"), 12, "vanishing", "Try activation='relu'|1 layer has mostly sat", "Try smaller",
+        )
+        for n in (5, 20)
+    },
+    "zeros, relu": (dense(5, 32, "relu", init="zeros"), 1, "vanishing", "Try init='auto': all W of layers[4]", "dead"),
+    "zeros, tanh": (dense(5, 32, "tanh", init="zeros"), 1, "vanishing", "Try init='auto': all W of layers[4]", "relu"),
+    "small weights, tanh": (dense(5, 32, "tanh", init=SMALL), 1, "vanishing", "larger initial weights", "relu"),
+    "tiny weights": (dense(5, 32, "tanh", init=fp.init.Normal(1e-4)), 1, "vanishing", "larger initial", "relu"),
+    "dead": (dense(2, 32, "relu", bias_init=np.full(32, -50.0)), 1, "vanishing", "place of relu|dead", "Try larger"),
+    "large weights, relu": (dense(9, 32, "relu", init=LARGE), 1, "exploding", "Try smaller initial", "Residual"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("layers", "factor", "finding", "words", "wrong"), CASES.values(), ids=CASES)
+def test_finding_and_advice_fit_the_cause(layers, factor, finding, words, wrong, X, y):
+    flow = gradient_flow(fp.Network(layers, loss="mse"), factor * X, (y > 0) * 1.0)
+    assert flow.finding == finding
+    assert all(word in flow.verdict for word in words.split("|")), flow.verdict
+    assert wrong not in flow.verdict
+
+
+def test_a_trained_network_is_not_told_to_start_as_it_did(X, y):
+    net = fp.Network(dense(5, 32, "tanh")).build(16)
+    net.set_weights([(W / 50, b) for W, b in net.get_weights()])  # as a large l2 does
+    verdict = gradient_flow(net, X, y).verdict
+    assert "less l1, l2 or weight_decay" in verdict
+    assert "auto" not in verdict
+
+
+def test_few_rows_say_nothing_about_dead_units(X, y):
+    net = fp.Network([fp.Dense(32, "relu", bias_init=np.full(32, -4.0)), fp.Dense(1)])
+    few, many = gradient_flow(net, X[:9], y[:9]), gradient_flow(net, X[:10], y[:10])
+    assert few.layers[0].dead > 0.5
+    assert many.layers[0].dead > 0.5
+    assert "dead" not in few.verdict
+    assert "dead" in many.verdict
+
+
+def test_the_factor_a_layer_is_the_geometric_mean_over_the_steps_between_layers(X, y):
+    flow = gradient_flow(fp.Network(dense(4, 32, "sigmoid", init="orthogonal")), X, y)
+    factor = (flow.layers[0].delta / flow.layers[-1].delta) ** (1 / 4)
+    assert f"a factor of {factor:.2g} a layer" in flow.verdict
+    assert f"{factor:.2g}" != f"{factor ** (4 / 5):.2g}"
+
+
+def test_a_large_update_has_a_word(X, y):
+    def look(lr):
+        return gradient_flow(fp.Network(dense(1, 32, "tanh"), optimizer=fp.SGD(lr)), X, y)
+
+    per_rate = max(layer.ratio for layer in look(1e-4).layers) / 1e-4
+    assert "One update changes layers[" in look(0.35 / per_rate).verdict
+    assert "One update" not in look(0.25 / per_rate).verdict
+
+
+def test_scale_is_one_for_automatic_weights(X, y):
+    for activation in ("relu", "selu", "tanh"):
+        first = gradient_flow(fp.Network(dense(1, 256, activation)), X, y).layers[0]
+        assert (first.scale, first.is_auto) == (pytest.approx(1.0, rel=0.05), True)
+    twice = fp.Dense(256, "tanh", init=fp.init.Normal(2 * np.sqrt(2 / (16 + 256))))
+    first = gradient_flow(fp.Network([twice, fp.LayerNorm(), fp.Dense(1)]), X, y).layers[0]
+    assert (first.scale, first.is_auto) == (pytest.approx(2.0, rel=0.05), False)
+
+
 # ---- the callback -------------------------------------------------------------------------------------------------
 
 
@@ -196,6 +276,25 @@ def test_the_callback_records_and_disturbs_nothing(X, y):
     assert watch.epochs == [0, 3, 6]
     assert [flow.finding for flow in watch.flows] == ["healthy"] * 3
     assert watch.flows[2].loss < watch.flows[0].loss
+
+
+def test_the_callback_counts_on_in_a_second_fit(X, y):
+    watch = GradientFlow(X[:50], y[:50], every=2)
+    net = fp.Network(dense(1, 8, "relu"))
+    for epochs in (3, 1, 4):
+        net.fit(X, y, epochs=epochs, callbacks=watch, progress=False)
+    assert watch.epochs == [0, 2, 4, 6]
+    assert len(watch.flows) == 4
+
+
+def test_the_callback_names_its_own_data(X, y):
+    net = fp.Network(dense(1, 8, "relu"))
+    with pytest.raises(ValueError, match="GradientFlow: X has 3 features, expected 16"):
+        net.fit(X, y, epochs=1, callbacks=GradientFlow(X[:, :3], y), progress=False)
+    with pytest.raises(TypeError, match="X must be array-like, got None"):
+        GradientFlow(None, y)
+    with pytest.raises(TypeError, match="y must be array-like, got None"):
+        GradientFlow(X, None)
 
 
 # ---- bad input ----------------------------------------------------------------------------------------------------

@@ -9,6 +9,8 @@ import numpy as np
 
 from ..arguments import check_positive_int
 from ..errors import DivergenceError
+from ..initializers import automatic
+from ..layers import Dense
 from ..models import dense_layers
 from ..network import Network
 from .copies import Problem, check_network, prepare, step
@@ -44,6 +46,12 @@ class LayerFlow:
     saturated : float or None
         The share of outputs, over samples and units, where the slope is below 5 % of the steepest: for sigmoid beyond
         0.0127 and 0.9873, for tanh beyond 0.975 in size. None for activations without two bounds.
+    error : float
+        As `delta`, of the gradient with respect to a: before the slope of the activation makes it smaller.
+    scale : float or None
+        The root mean square of W as a multiple of the deviation that init="auto" draws with. None for norms.
+    is_auto : bool
+        Whether the layer's init is "auto".
     """
 
     name: str
@@ -54,6 +62,9 @@ class LayerFlow:
     ratio: float
     dead: float | None
     saturated: float | None
+    error: float
+    scale: float | None
+    is_auto: bool
 
 
 @dataclass(frozen=True)
@@ -97,8 +108,10 @@ def gradient_flow(net: Any, X: Any, y: Any, sample_weight: Any = None) -> Flow:
     """Measure the gradients of each layer, and say whether they vanish or explode, where that starts, what to try.
 
     Forward and backward are computed in float64, in the open; dropout is off, batch norm takes the statistics of X.
-    The error signal is said to vanish where it is below 1/100 of that of the output layer, and to explode where it is
-    above 100 times; a residual block counts with the largest signal in it, for its skip goes past the others.
+    The error signal is said to vanish where it is below 1/100 of what the loss sends to the output layer, and to
+    explode where it is above 100 times; a residual block counts with the largest signal in it, for its skip goes past
+    the others. The advice follows from what is to blame: the output's activation, the size of the weights, saturated or
+    dead units, the depth.
 
     Parameters
     ----------
@@ -112,6 +125,7 @@ def gradient_flow(net: Any, X: Any, y: Any, sample_weight: Any = None) -> Flow:
     Returns
     -------
     Flow
+        A row of figures a layer, the finding, where it starts, and the advice in words.
 
     Raises
     ------
@@ -135,7 +149,7 @@ def gradient_flow(net: Any, X: Any, y: Any, sample_weight: Any = None) -> Flow:
     ratios, loss_after = update_ratios(problem)
     records = [record for record in found.records if record.W is not None]
     layers = [_layer_flow(record, ratio, problem.shares) for record, ratio in zip(records, ratios, strict=True)]
-    verdict: Verdict = judge(layers, found.loss, loss_after)
+    verdict: Verdict = judge(layers, int((problem.shares > 0.0).sum()), found.loss, loss_after)
     return Flow(layers, verdict.finding, verdict.where, verdict.text, found.loss, loss_after)
 
 
@@ -144,7 +158,17 @@ def _layer_flow(record: Record, ratio: float, shares: np.ndarray) -> LayerFlow:
     name = op.out.activation.component_name
     gradient = np.hypot(np.linalg.norm(record.dW), 0.0 if record.db is None else np.linalg.norm(record.db))  # type: ignore[arg-type]
     dead, saturated = _idle_units(record) if op.is_dense else (None, None)
-    return LayerFlow(op.name, op.kind, name, float(gradient), size(record.delta, shares), ratio, dead, saturated)
+    delta, error = size(record.delta, shares), size(record.error, shares)
+    scale = _scale(record.W, name) if op.is_dense else None
+    is_auto = isinstance(op.layer, Dense) and isinstance(op.layer.init, str) and op.layer.init == "auto"
+    return LayerFlow(op.name, op.kind, name, float(gradient), delta, ratio, dead, saturated, error, scale, is_auto)
+
+
+def _scale(W: Any, activation: str) -> float:
+    """The root mean square of W as a multiple of the deviation that init="auto" draws with."""
+    n_in, n_out = W.shape
+    variances = {"he_normal": 2 / n_in, "lecun_normal": 1 / n_in, "glorot_uniform": 2 / (n_in + n_out)}
+    return float(np.sqrt((W**2).mean() / variances[automatic(activation)]))
 
 
 def size(delta: np.ndarray, shares: np.ndarray) -> float:
@@ -202,7 +226,7 @@ class GradientFlow:
     Attributes
     ----------
     epochs : list of int
-        0-based.
+        0-based; a second fit counts on where the first one ended.
     flows : list of Flow
         One for each of `epochs`.
 
@@ -218,13 +242,26 @@ class GradientFlow:
     """
 
     def __init__(self, X: Any, y: Any, every: int = 1) -> None:
+        for name, array in (("X", X), ("y", y)):
+            if array is None or isinstance(array, str):
+                raise TypeError(f"{name} must be array-like, got {array!r}")
         self.X, self.y = X, y
         self.every = check_positive_int("every", every)
         self.epochs: list[int] = []
         self.flows: list[Flow] = []
+        self._before, self._last = 0, -1  # epochs of fits before this one, and the last epoch of this one
 
     def on_epoch_end(self, net: Network, epoch: int, logs: dict[str, float]) -> None:
         """Look at the network."""
-        if epoch % self.every == 0:
-            self.flows.append(gradient_flow(net, self.X, self.y))
-            self.epochs.append(epoch)
+        if epoch <= self._last:  # another fit has begun
+            self._before += self._last + 1
+        self._last = epoch
+        if (self._before + epoch) % self.every == 0:
+            self.flows.append(self._look(net))
+            self.epochs.append(self._before + epoch)
+
+    def _look(self, net: Network) -> Flow:
+        try:
+            return gradient_flow(net, self.X, self.y)
+        except (TypeError, ValueError) as error:  # whose X and y are wrong: not those of fit
+            raise type(error)(f"GradientFlow: {error}") from error
