@@ -200,11 +200,43 @@ def test_failures_have_words(X, y, rng):
     twins = np.tile(X[:8], (2, 1))
     assert "have the same X but another y" in verdict(network(), twins, np.arange(16.0))
     assert "targets of mean 0 and deviation 1 (theirs is 9.9e+02)" in verdict(
-        network(fp.SGD(1e-4), layers=[fp.Dense(1)]), X, 1000 * np.sign(y)
+        network(fp.SGD(1e-2), layers=[fp.Dense(1)]), X, 1000 * np.sign(y)
     )
 
 
+def test_what_it_says_of_the_course_of_the_loss(X, y):
+    def verdict(optimizer, layers=None):
+        found = overfit_one_batch(network(optimizer, layers), X, y)
+        assert not found.succeeded
+        return found.verdict
+
+    assert "the loss still falls, from" in verdict(fp.Adam(1e-6))
+    assert "the loss rises from" in verdict(fp.Adam(1e3))
+    dead = verdict(fp.Adam(1e-2), [fp.Dense(32, "relu", bias_init=np.full(32, -100.0)), fp.Dense(1)])
+    assert "gradients are sick. vanishing" in dead
+    assert "leaky_relu" in dead
+    norm = overfit_one_batch(fp.Network([fp.LayerNorm()]), X, X**2)
+    assert "Dense layers, of which there are none" in norm.verdict
+
+
+def test_targets_without_spread_are_learnt(X, y):
+    assert overfit_one_batch(network(), X, y, batch_size=1).succeeded
+    assert overfit_one_batch(network(fp.Adam(0.1)), X, np.full(300, 1e4)).succeeded
+    short = overfit_one_batch(network(fp.Adam(0.1)), X, np.full(300, 1e4), n_steps=10)
+    assert not short.succeeded
+    assert short.score < 0.5
+
+
+def test_a_batch_of_one_class_says_little(X, y):
+    labels = np.array(["rare"] + 299 * ["usual"])
+    found = overfit_one_batch(network(loss="bce"), X, labels, batch_size=2)
+    assert found.succeeded
+    assert "all of one class, which says little" in found.verdict
+
+
 def test_bad_input_of_overfit_is_named(X, y):
+    with pytest.raises(ValueError, match="net must have a layer with parameters"):
+        overfit_one_batch(network(layers=[fp.Dropout(0.5)]), X, X)
     with pytest.raises(ValueError, match="batch_size must be a positive integer"):
         overfit_one_batch(network(), X, y, batch_size=0)
     with pytest.raises(TypeError, match="n_steps must be a positive integer"):
