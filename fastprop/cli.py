@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, NoReturn
 import numpy as np
 import typer
 
-from . import FileError, Network, __version__, cli_data, load, tabular
+from . import DivergenceError, FileError, Network, __version__, cli_data, load, tabular
 from . import resume as load_run
 from .cli_outputs import check_checkpoint, check_folder, check_out, check_plot
 from .cli_values import hashed, seconds, widths
@@ -128,7 +128,7 @@ def train(
     ] = False,
     out: Annotated[Path, typer.Option(help="Where the model goes.")] = Path("model.safetensors"),
     plot: Annotated[
-        Path | None, typer.Option(help="Draw the losses of all epochs into this .png, .svg or .pdf file.")
+        Path | None, typer.Option(help="Draw the losses of all epochs into this file: .png, .svg, .pdf, ...")
     ] = None,
 ) -> None:
     """Train a network to predict columns from the others.
@@ -349,6 +349,9 @@ def _train(net: Network, rows: Dataset, settings: tabular.Settings, out: Path, p
             say("stopped", f"by Ctrl-C; the weights of the last step are in {out}{again}")
             _draw(net.history_, plot)
         raise typer.Exit(130) from None
+    except DivergenceError:
+        _draw(net.history_, plot)  # of the epochs before: here one looks for the cause
+        raise
     say("training", f"{len(history['loss'])} epochs in {time.perf_counter() - start:.2f} s")
     if history.get("skipped", [0])[-1]:
         say("skipped", f"{int(history['skipped'][-1])} rows that cannot be used")

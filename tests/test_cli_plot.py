@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastprop import plot, tabular
+from fastprop import Network, plot, tabular
 
 pytest.importorskip("matplotlib")
 pytestmark = pytest.mark.usefixtures("folder")
@@ -96,6 +96,28 @@ def test_ctrl_c(run, monkeypatch, drawn, table, n):
     assert code == 130
     assert [n_epochs(ax) for ax in drawn] == [n] * bool(n)
     assert Path("p.png").exists() == ("\nplot" in out) == bool(n)
+
+
+def test_divergence(run, monkeypatch, drawn, table):
+    """The epochs before are drawn: they may tell the cause. Without an epoch there is nothing to draw."""
+    fit, bad = Network.fit, 3
+
+    class Spoil:
+        def on_epoch_end(self, net, epoch, logs):
+            if epoch == bad - 1:
+                net.set_weights([(W * np.float32(1e30), b) for W, b in net.get_weights()])
+
+    monkeypatch.setattr(Network, "fit", lambda *args, **named: fit(*args, **named, callbacks=Spoil()))
+    code, out, err = run("train", table, "--target", "y", "--epochs", 9, "--plot", "p.png")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "loss became NaN or infinite in epoch 3" in err
+    assert out.endswith("\nplot        p.png\n")
+    (ax,) = drawn
+    assert 0 < n_epochs(ax) <= bad
+    code, out, err = run("train", table, "--target", "y", "--lr", 1e10, "--plot", "other.png")
+    assert (code, "\nplot" in out) == (2, False)
+    assert "loss became NaN or infinite in epoch 0" in err
+    assert sorted(path.name for path in Path().iterdir()) == ["d.csv", "p.png"]
 
 
 @pytest.mark.parametrize(
