@@ -34,6 +34,13 @@ def texts(ax):
     return [text.get_text() for text in ax.get_legend().get_texts()]
 
 
+def is_beside(ax):
+    """Whether the legend is right of the picture, and no higher than the figure."""
+    ax.figure.canvas.draw()
+    box, frame = ax.get_legend().get_window_extent(), ax.get_window_extent()
+    return box.x0 >= frame.x1 and box.height <= ax.figure.bbox.height
+
+
 @pytest.fixture(scope="module")
 def net():
     rng = np.random.default_rng(0)
@@ -66,6 +73,21 @@ def test_into_axes_that_are_given(net, ax, name):
     assert DRAWN[name](net, ax) is ax
     assert ax.has_data()
     assert not pyplot.get_fignums()  # nothing of pyplot's has changed
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_the_frame_is_open_where_there_are_lines(net, ax, name):
+    DRAWN[name](net, ax)
+    is_map = name in ("weights of a layer", "decision_boundary", "confusion")
+    seen = {edge for edge in ax.spines if ax.spines[edge].get_visible()}
+    assert seen == ({"left", "bottom", "top", "right"} if is_map else {"left", "bottom"})
+
+
+@pytest.mark.parametrize("projection", ["polar", "3d"])
+@pytest.mark.parametrize("name", DRAWN)
+def test_axes_that_are_not_straight(net, name, projection):
+    with pytest.raises(TypeError, match=f"ax must have straight axes for x and y, got .*projection='{projection}'"):
+        DRAWN[name](net, Figure().add_subplot(projection=projection))
 
 
 @pytest.mark.parametrize("name", DRAWN)
@@ -146,6 +168,29 @@ def test_history_of_nothing_finite(ax):
     ax.figure.canvas.draw()
 
 
+def marked(line):
+    """The places of a line that have a marker."""
+    return line.get_markevery() if line.get_marker() == "o" else []
+
+
+@pytest.mark.parametrize(
+    ("losses", "alone"),
+    [([1, np.inf, 2], [0, 2]), ([1, 2, np.nan, 3, np.nan, 4, 5], [3]), ([np.nan, 1], [1]), ([1, 2, np.nan, 3, 4], [])],
+)
+def test_a_loss_between_gaps_is_a_point(ax, losses, alone):
+    """A line has two ends: of one number alone it shows nothing."""
+    fp.plot.history({"loss": losses}, ax=ax)
+    assert marked(ax.get_lines()[0]) == alone
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("losses", [[1e300, 1e-300], [1e300, 1.0], [1.0, 1e-300]])
+def test_losses_of_any_size(ax, losses):
+    fp.plot.history({"loss": losses}, ax=ax)
+    ax.figure.canvas.draw()
+    assert ax.get_yscale() == "linear"  # the margins of a logarithmic axis would overflow
+
+
 def test_a_very_long_history_keeps_its_extremes(ax):
     losses = np.random.default_rng(0).uniform(1, 2, 300_000)
     losses[[12_345, 77_777]] = 0.1, 9.0
@@ -163,7 +208,7 @@ def test_a_very_long_history_keeps_its_extremes(ax):
     ("given", "error", "message"),
     [
         ({"loss": []}, ValueError, "history is empty"),
-        ({}, ValueError, "history must have 'loss'"),
+        ({}, ValueError, "history must have 'loss', as what fit returns has; got none"),
         ({"val_loss": [1.0]}, ValueError, "history must have 'loss', as what fit returns has; got 'val_loss'"),
         ({"loss": [1.0], "val_loss": [1.0, 2.0]}, ValueError, "one number an epoch, got 1 of loss, 2 of val_loss"),
         ({"loss": ["a"]}, TypeError, r"history\['loss'\] must hold numbers"),
@@ -194,7 +239,7 @@ def test_lr_find(ax):
     raw, smoothed, suggestion = ax.get_lines()
     assert len(raw.get_xdata()) == len(smoothed.get_xdata()) == 50
     assert set(suggestion.get_xdata()) == {0.01}
-    assert texts(ax) == ["each batch", "smoothed", "suggested: 0.01"]
+    assert texts(ax) == ["each step", "smoothed", "suggested: 0.01"]
     assert ax.get_xscale() == "log"
     assert ax.get_ylim()[1] < 2  # what came after the end is out of sight
 
@@ -203,7 +248,7 @@ def test_lr_find_that_diverged_and_suggests_nothing(ax):
     losses = np.full(50, np.inf)
     losses[:3] = 1.0
     fp.plot.lr_find(rates(losses=losses, smoothed=losses, suggestion=np.nan), ax=ax)
-    assert texts(ax) == ["each batch", "smoothed"]
+    assert texts(ax) == ["each step", "smoothed"]
     ax.figure.canvas.draw()
 
 
@@ -298,6 +343,13 @@ def test_gradients_that_a_callback_recorded(ax):
     assert texts(ax) == ["layers[0]", "layers[1]"]
 
 
+def test_a_gradient_between_gaps_is_a_point(ax):
+    record = recorded(4, 2)
+    record.flows[1].layers[1].gradient, record.flows[3].layers[1].gradient = 0.0, np.nan  # no place on this axis
+    fp.plot.gradient_flow(record, ax=ax)
+    assert [marked(line) for line in ax.get_lines()] == [[], [0, 2]]
+
+
 def test_wrong_flows():
     with pytest.raises(TypeError, match=r"flow must be of fp.diagnose: a Flow or a GradientFlow, got Network"):
         fp.plot.gradient_flow(fp.Network([fp.Dense(1)]))
@@ -337,7 +389,16 @@ def test_weights_that_are_all_the_same(ax):
     net = fp.Network([fp.Dense(3, init="zeros")]).build(2)
     fp.plot.weights(net, ax=ax)
     assert texts(ax) == ["layers.0 2 x 3, all 0"]
+    assert ax.get_xlim()[0] < 0.0 < ax.get_xlim()[1]  # not on the edge
     fp.plot.weights(net, 0).figure.canvas.draw()
+
+
+def test_a_legend_of_many_layers_stands_beside(ax):
+    net = fp.Network([fp.Dense(2) for _ in range(51)]).build(2)
+    fp.plot.weights(net, ax=ax)
+    assert len(ax.get_lines()) == 51
+    assert (texts(ax)[0], texts(ax)[-1], len(texts(ax))) == ("layers.0 2 x 2", "layers.50 2 x 2", 10)
+    assert is_beside(ax)
 
 
 def test_weights_of_an_estimator(ax):
@@ -377,12 +438,23 @@ def test_save(tmp_path, ax):
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_save_axes_of_a_part_of_a_figure(tmp_path):
+    """The whole figure is saved."""
+    left, right = Figure(figsize=(4, 2)).subfigures(1, 2)
+    ax = left.subplots()
+    for name, picture in (("axes.png", ax), ("part.png", right), ("whole.png", left.figure)):
+        fp.plot.save(picture, tmp_path / name)
+        assert pyplot.imread(tmp_path / name).shape[:2] == (300, 600)
+
+
 def test_save_what_cannot_be(tmp_path, ax):
     for name in ("a.pgn", "a", ".png"):
         with pytest.raises(ValueError, match=r"path must end in one of .*\.png"):
             fp.plot.save(ax, tmp_path / name)
     with pytest.raises(TypeError, match="picture must be matplotlib Axes or a Figure, got dict"):
         fp.plot.save({}, tmp_path / "a.png")
+    with pytest.raises(TypeError, match=r"path must be a path as str or pathlib\.Path, got 5"):
+        fp.plot.save(ax, 5)
     with pytest.raises(OSError, match=r"a\.png"):
         fp.plot.save(ax, tmp_path / "nowhere" / "a.png")
     assert not list(tmp_path.iterdir())

@@ -23,6 +23,8 @@ matplotlib.use("agg")
 from matplotlib import pyplot  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
+# CIE XYZ of linear sRGB, each row relative to white.
+XYZ = [[0.4339, 0.3762, 0.1899], [0.2126, 0.7152, 0.0722], [0.0177, 0.1095, 0.8728]]
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(80, 2))
 TWO = (X[:, 0] > 0.1).astype(int)
@@ -151,12 +153,85 @@ def test_a_frame_that_a_network_was_trained_on(ax):
     assert ax.get_xlabel() == "width"
 
 
+NAMES = ["_hidden", "$a_b$", r"$\bad{$", "one\nline", "", "x" * 100 + " the end of it"]
+SHOWN = [" _hidden", r"\$a_b\$", r"\$\bad{\$", "one line", " ", "x" * 19 + "\u2026 end of it"]
+
+
+@pytest.mark.filterwarnings("error")
+def test_names_are_shown_as_they_are(ax):
+    """No mathematics between $, no name that legends leave out, and none so long that no room is left."""
+    y = np.array(NAMES)[np.arange(len(X)) % 6]
+    order = np.argsort(NAMES)
+    model = classifier(y)
+    frame = pd.DataFrame(X, columns=NAMES[1:3])
+    fp.plot.decision_boundary(model, frame, y, ax=ax)
+    assert texts(ax) == [SHOWN[k] for k in order]
+    assert [ax.get_xlabel(), ax.get_ylabel()] == SHOWN[1:3]
+    ax.figure.canvas.draw()
+    ax = fp.plot.confusion(model, X, y)
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == [SHOWN[k] for k in order]
+    ax.figure.canvas.draw()
+    Y = X[:, [0, 1] * 3]
+    ax = fp.plot.predictions(SimpleNamespace(predict=lambda _: Y), X, pd.DataFrame(Y, columns=NAMES))
+    assert [text.removesuffix(": R2 1.000") for text in texts(ax)] == SHOWN
+    ax.figure.canvas.draw()
+
+
 def test_many_classes(ax):
     y = np.arange(len(X)) % 25
     fp.plot.decision_boundary(classifier(y), X, y, ax=ax)
     assert ax.get_legend() is None
     points = [c for c in ax.collections if str(c.get_label()).isdigit()]
-    assert len({tuple(drawn.get_facecolor()[0]) for drawn in points}) == 25
+    colours = [tuple(drawn.get_facecolor()[0]) for drawn in points]
+    assert len(set(colours)) == 20
+    shapes = [drawn.get_paths()[0].vertices.tobytes() for drawn in points]
+    assert len(set(zip(colours, shapes, strict=True))) == 25
+
+
+@pytest.mark.parametrize("n", [8, 9, 12])
+def test_many_regions_have_their_labels_in_them(ax, n):
+    """Stripes: each label in the middle of its own; one that is too narrow has none."""
+    edges = np.arange(1.0, n)
+    edges[-1] = n - 1.97  # the last but one is 0.03 wide
+
+    def predict(Z):
+        return np.digitize(np.asarray(Z)[:, 0], edges)
+
+    corners = np.array([[0.0, 0.0], [n, 1.0]])
+    fp.plot.decision_boundary(SimpleNamespace(predict=predict, classes_=np.arange(n)), corners, predict(corners), ax=ax)
+    ax.figure.canvas.draw()
+    if n == 8:
+        assert not ax.texts
+        return
+    assert [text.get_text() for text in ax.texts] == [str(k) for k in range(n) if k != n - 2]
+    for text in ax.texts:
+        k = int(text.get_text())
+        assert predict([text.get_position()]) == k
+        if 0 < k < n - 2:
+            assert text.get_position()[0] == pytest.approx(k + 0.5, abs=0.1)
+
+
+def test_colours_that_colour_blind_readers_tell_apart():
+    """By deuteranopes, of whom there are most: distances in CIE Lab; the nearest two of tab20 are 3 apart."""
+    from matplotlib.colors import to_rgb
+
+    from fastprop.plot import style
+
+    deuteranopia = [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
+    found = np.array([to_rgb(colour) for colour in style.colours(20)])
+    linear = np.where(found <= 0.04045, found / 12.92, ((found + 0.055) / 1.055) ** 2.4)
+    seen = np.cbrt(np.clip(linear @ np.transpose(deuteranopia), 0, 1) @ np.array(XYZ).T)
+    lab = seen @ np.array([[0, 500, 0], [116, -500, 200], [0, 0, -200]])
+    apart = np.linalg.norm(lab[:, None] - lab, axis=2) + 1e3 * np.eye(20)
+    assert apart.min() > 15
+
+
+def test_a_plane_that_is_too_large(ax):
+    huge = np.where(X > 0, 1e308, -1e308)
+    with pytest.raises(ValueError, match=r"X must be at most 1e\+300 in size to be drawn, got -?1e\+308"):
+        fp.plot.decision_boundary(classifier(TWO), huge, TWO, ax=ax)
+    fp.plot.decision_boundary(SimpleNamespace(predict=lambda Z: (np.asarray(Z)[:, 0] > 0) * 1), huge / 1e8, TWO, ax=ax)
+    ax.figure.canvas.draw()
 
 
 def test_one_class_and_one_point(ax):
@@ -311,10 +386,16 @@ def test_several_outputs(ax, named):
     assert len({tuple(points.get_facecolor()[0]) for points in ax.collections}) == 3
 
 
-def test_ten_outputs(ax):
-    Y = X[:, :1] * np.arange(1, 11)
+@pytest.mark.parametrize(("n", "n_named"), [(10, 10), (20, 20), (30, 20)])
+def test_many_outputs(ax, n, n_named):
+    Y = X[:, :1] * np.arange(1, n + 1)
     fp.plot.predictions(regressor(Y), X, Y, ax=ax)
-    assert len({tuple(points.get_facecolor()[0]) for points in ax.collections}) == 10
+    assert len({tuple(points.get_facecolor()[0]) for points in ax.collections}) == n_named
+    assert (len(texts(ax)), texts(ax)[-1].split(":")[0]) == (n_named, f"output {n - 1}")
+    ax.figure.canvas.draw()
+    legend, frame = ax.get_legend().get_window_extent(), ax.get_window_extent()
+    assert legend.x0 >= frame.x1  # it covers no point
+    assert legend.height <= ax.figure.bbox.height
 
 
 def test_many_samples_are_thinned_and_all_counted(ax):

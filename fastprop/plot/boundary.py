@@ -17,14 +17,17 @@ if TYPE_CHECKING:
 
 STEPS = 200  # of the grid, each way
 MARGIN = 0.1  # of the range of the points, on each side
-MOST_IN_LEGEND, MOST_INSIDE = 20, 5  # classes; a long legend would cover the plane, and stands beside it
+LARGEST = 1e300  # of X: matplotlib fails where a range overflows
+FEW_CLASSES = 8  # that colours alone tell apart well; more have their labels written into their regions
+LEAST_DEPTH = 4  # steps of the grid around such a label
 LIGHTNESS = 0.4  # share of the colour in the background
 
 
 def decision_boundary(model: Any, X: Any, y: Any, ax: Axes | None = None) -> Axes:
     """Draw the regions of the classes in a plane of two features, and the samples over them.
 
-    With two classes the shade follows the probability, or the decision function; more classes have one colour each.
+    With two classes the shade follows the probability, or the decision function; more classes have one colour each,
+    and more than eight their labels in their regions.
 
     Parameters
     ----------
@@ -40,6 +43,7 @@ def decision_boundary(model: Any, X: Any, y: Any, ax: Axes | None = None) -> Axe
     Returns
     -------
     matplotlib.axes.Axes
+        `ax`, or those of the new figure.
 
     Raises
     ------
@@ -74,25 +78,20 @@ def decision_boundary(model: Any, X: Any, y: Any, ax: Axes | None = None) -> Axe
         plane.shade(_score(model, asked), region, palette)
     else:
         plane.colour(region, palette)
+    if len(classes) > FEW_CLASSES:
+        plane.write(region, [style.plain(label) for label in classes])
     size = float(np.clip(6000 / len(points), 9, 32))
-    for k, label in enumerate(classes):
+    for k, (label, marker) in enumerate(zip(classes, style.markers(len(classes)), strict=True)):
         own = points[truth_codes == k]
         ax.scatter(
-            own[:, 0], own[:, 1], size, color=[palette[k]], marker=style.MARKERS[k % 8], edgecolors="white",
-            linewidths=0.6, label=str(label),
+            own[:, 0], own[:, 1], size, color=[palette[k]], marker=marker, edgecolors="white",
+            linewidths=0.6, label=style.plain(label),
         )  # fmt: skip
     ax.set(xlabel=names[0], ylabel=names[1], xlim=axis_x[[0, -1]], ylim=axis_y[[0, -1]])
-    if len(classes) <= MOST_IN_LEGEND:
-        _add_legend(ax, is_outside=len(classes) > MOST_INSIDE)
+    if len(classes) <= style.MOST_IN_LEGEND:
+        for sign in style.legend(ax, framealpha=0.8, edgecolor="none"):
+            sign.set_sizes([32.0])  # those of many samples are small
     return ax
-
-
-def _add_legend(ax: Axes, is_outside: bool) -> None:
-    beside: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5), "frameon": False}
-    inside: dict[str, Any] = {"framealpha": 0.8, "edgecolor": "none"}
-    handles: list[Any] = ax.legend(**(beside if is_outside else inside)).legend_handles
-    for handle in handles:
-        handle.set_sizes([32.0])  # those of many samples are small
 
 
 def _points(X: Any) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -104,7 +103,11 @@ def _points(X: Any) -> tuple[np.ndarray, tuple[str, ...]]:
         raise TypeError("X must be dense to be drawn; give X.toarray()")
     points = np.asarray(matrix.array, np.float64)
     check_finite(points, "X")
-    return points, matrix.feature_names or ("feature 0", "feature 1")
+    if np.abs(points).max() > LARGEST:
+        raise ValueError(
+            f"X must be at most {LARGEST:g} in size to be drawn, got {points.flat[np.abs(points).argmax()]}"
+        )
+    return points, tuple(map(style.plain, matrix.feature_names or ("feature 0", "feature 1")))
 
 
 def _check_width(model: Any) -> None:
@@ -152,6 +155,19 @@ def _light(colour: Any) -> tuple[float, ...]:
     return tuple(1 - LIGHTNESS * (1 - part) for part in to_rgb(colour))
 
 
+def _depth(places: np.ndarray) -> np.ndarray:
+    """For each place the steps (up, down, left, right) to the nearest of another region, or beyond the plane."""
+    framed = np.pad(places, 1, constant_values=-1)
+    middle, beside = framed[1:-1, 1:-1], (framed[:-2, 1:-1], framed[2:, 1:-1], framed[1:-1, :-2], framed[1:-1, 2:])
+    left = np.logical_and.reduce([other == middle for other in beside])
+    depth = np.ones(places.shape, int)
+    while left.any():  # a region loses its edge at a time
+        depth += left
+        framed = np.pad(left, 1)
+        left = left & framed[:-2, 1:-1] & framed[2:, 1:-1] & framed[1:-1, :-2] & framed[1:-1, 2:]
+    return depth
+
+
 class _Plane:
     """The background."""
 
@@ -179,6 +195,22 @@ class _Plane:
         self._image(region, ListedColormap([_light(colour) for colour in palette]), -0.5, len(palette) - 0.5)
         for k in range(len(palette)):
             self._line((region == k) - 0.5, 0.0)
+
+    def write(self, region: np.ndarray, names: list[str]) -> None:
+        """The name of each class where its region is widest."""
+        from matplotlib.patheffects import withStroke
+
+        places = region.reshape(STEPS, STEPS)
+        depth = _depth(places)
+        halo = [withStroke(linewidth=3, foreground="white")]
+        for k, name in enumerate(names):
+            own = np.where(places == k, depth, 0)
+            row, column = np.unravel_index(own.argmax(), own.shape)
+            if own[row, column] >= LEAST_DEPTH:
+                self.ax.text(
+                    self.axis_x[column], self.axis_y[row], name, ha="center", va="center", fontsize="small",
+                    path_effects=halo, zorder=3,
+                )  # fmt: skip
 
     def _image(self, values: np.ndarray, cmap: Any, low: float, high: float) -> None:
         self.ax.imshow(

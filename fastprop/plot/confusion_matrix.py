@@ -35,6 +35,7 @@ def confusion(model: Any, X: Any, y: Any, ax: Axes | None = None) -> Axes:
     Returns
     -------
     matplotlib.axes.Axes
+        `ax`, or those of the new figure.
 
     Raises
     ------
@@ -66,7 +67,7 @@ def confusion(model: Any, X: Any, y: Any, ax: Axes | None = None) -> Axes:
     if n <= MOST_WITH_COUNTS:
         _write(ax, counts, shares)
     shown = np.unique(np.linspace(0, n - 1, min(n, MOST_TICKS)).round().astype(int))
-    names = [str(label) for label in classes[shown]]
+    names = [style.plain(label) for label in classes[shown]]
     style.name_ticks(ax, shown, names)
     ax.set_yticks(shown, names)
     ax.set(xlabel="predicted", ylabel="true")

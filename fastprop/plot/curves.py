@@ -33,6 +33,7 @@ def history(history: Any, ax: Axes | None = None) -> Axes:
     Returns
     -------
     matplotlib.axes.Axes
+        `ax`, or those of the new figure.
 
     Raises
     ------
@@ -52,9 +53,8 @@ def history(history: Any, ax: Axes | None = None) -> Axes:
     losses = _losses(history)
     ax = style.axes_for(ax)
     epochs = np.arange(1, len(losses["loss"]) + 1)
-    marker = "o" if len(epochs) == 1 else None  # a line of one point is invisible
     for name, colour in zip(losses, style.COLOURS, strict=False):
-        ax.plot(*style.thinned(epochs, losses[name]), color=colour, label=LINES[name], marker=marker)
+        style.line(ax, epochs, losses[name], color=colour, label=LINES[name])
     if "val_loss" in losses and len(epochs) > 1 and np.isfinite(losses["val_loss"]).any():
         best = int(np.nanargmin(losses["val_loss"]))
         ax.plot(
@@ -76,7 +76,9 @@ def _losses(history: Any) -> dict[str, np.ndarray]:
     if not isinstance(history, Mapping):
         history = _fitted(history)
     if "loss" not in history:
-        raise ValueError(f"history must have 'loss', as what fit returns has; got {', '.join(map(repr, history))}")
+        raise ValueError(
+            f"history must have 'loss', as what fit returns has; got {', '.join(map(repr, history)) or 'none'}"
+        )
     found = {name: numbers(history[name], f"history[{name!r}]") for name in LINES if name in history}
     if not len(found["loss"]):
         raise ValueError("history is empty: it has no epoch")
@@ -111,6 +113,7 @@ def lr_find(rates: Any, ax: Axes | None = None) -> Axes:
     Returns
     -------
     matplotlib.axes.Axes
+        `ax`, or those of the new figure.
 
     Raises
     ------
@@ -133,8 +136,8 @@ def lr_find(rates: Any, ax: Axes | None = None) -> Axes:
     if not (len(x) == len(raw) == len(smoothed) and np.isfinite(smoothed).any()):
         raise ValueError(f"rates must have a finite loss for each rate, got {len(x)} rates, {len(raw)} losses")
     ax = style.axes_for(ax)
-    ax.plot(x, np.where(np.isfinite(raw), raw, np.nan), color=style.FAINT, linewidth=1, label="each batch")
-    ax.plot(x, np.where(np.isfinite(smoothed), smoothed, np.nan), color=style.COLOURS[0], label="smoothed")
+    style.line(ax, x, raw, color=style.FAINT, linewidth=1, label="each step")
+    style.line(ax, x, smoothed, color=style.COLOURS[0], label="smoothed")
     suggestion = float(rates.suggestion)
     if np.isfinite(suggestion):
         ax.axvline(suggestion, color=style.COLOURS[1], linestyle="--", label=f"suggested: {suggestion:.2g}")

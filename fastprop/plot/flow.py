@@ -27,6 +27,7 @@ def gradient_flow(flow: Any, ax: Axes | None = None) -> Axes:
     Returns
     -------
     matplotlib.axes.Axes
+        `ax`, or those of the new figure.
 
     Raises
     ------
@@ -89,15 +90,10 @@ def _over_epochs(record: Any, ax: Axes | None) -> Axes:
     norms = np.array([_sizes(flow, "gradient") for flow in record.flows])
     epochs = np.asarray(record.epochs) + 1  # as in `history`: 1 is after the first
     ax = style.axes_for(ax)
-    shown = set(np.linspace(0, len(names) - 1, min(len(names), MOST_IN_LEGEND)).round().astype(int))
     for j, colour in enumerate(style.in_order(len(names))):
-        values = np.where(norms[:, j] > 0, norms[:, j], np.nan)
-        ax.plot(
-            epochs, values, color=colour, marker="o" if len(epochs) == 1 else None,
-            label=names[j] if j in shown else "_" + names[j],
-        )  # fmt: skip
+        style.line(ax, epochs, np.where(norms[:, j] > 0, norms[:, j], np.nan), color=colour, label=names[j])
     ax.set(xlabel="epoch", ylabel="norm of the gradient", yscale="log")
     style.whole_ticks(ax.xaxis)
-    ax.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
+    style.legend(ax, MOST_IN_LEGEND, is_beside=True)
     style.open_frame(ax)
     return ax

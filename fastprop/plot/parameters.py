@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 BINS = (5, 60)  # at least and at most; in between the square root of the number of weights
+MOST_IN_LEGEND = 10  # layers
 ELONGATED = 4.0  # a matrix so many times as wide as high, or the other way round, is not drawn with square cells
 
 
@@ -33,6 +34,7 @@ def weights(net: Any, layer: int | str | None = None, ax: Axes | None = None) ->
     Returns
     -------
     matplotlib.axes.Axes
+        `ax`, or those of the new figure.
 
     Raises
     ------
@@ -58,7 +60,7 @@ def weights(net: Any, layer: int | str | None = None, ax: Axes | None = None) ->
         _distribution(ax, name, W, colour)
     ax.set(xlabel="weight", ylabel="density")
     ax.set_ylim(bottom=0.0)
-    ax.legend(frameon=False, fontsize="small")
+    style.legend(ax, MOST_IN_LEGEND, frameon=False, fontsize="small")
     style.open_frame(ax)
     return ax
 
@@ -93,7 +95,8 @@ def _distribution(ax: Axes, name: str, W: np.ndarray, colour: Any) -> None:
     label = f"{name} {W.shape[0]} x {W.shape[1]}"
     if not len(values) or values.min() == values.max():
         same = f"all {values[0]:g}" if len(values) else "none is finite"
-        ax.axvline(values[0] if len(values) else 0.0, color=colour, linestyle=":", label=f"{label}, {same}")
+        place, upright = [values[0] if len(values) else 0.0] * 2, ax.get_xaxis_transform()
+        ax.plot(place, [0, 1], color=colour, linestyle=":", transform=upright, label=f"{label}, {same}")
         return
     heights, edges = np.histogram(values, int(np.clip(np.sqrt(len(values)), *BINS)), density=True)
     ax.plot(np.repeat(edges, 2), np.concatenate([[0], np.repeat(heights, 2), [0]]), color=colour, label=label)

@@ -37,6 +37,7 @@ def predictions(model: Any, X: Any, y: Any, residuals: bool = False, ax: Axes | 
     Returns
     -------
     matplotlib.axes.Axes
+        `ax`, or those of the new figure.
 
     Raises
     ------
@@ -45,7 +46,8 @@ def predictions(model: Any, X: Any, y: Any, residuals: bool = False, ax: Axes | 
 
     Notes
     -----
-    The legend has the R2 of each output over all samples. Of more than 20,000 samples an even choice is drawn.
+    The legend has the R2 of each output over all samples, of at most 20 outputs. Of more than 20,000 samples an even
+    choice is drawn.
 
     Examples
     --------
@@ -80,9 +82,8 @@ def predictions(model: Any, X: Any, y: Any, residuals: bool = False, ax: Axes | 
         ax.plot(ends, ends, color=style.GREY, linewidth=1, label="_diagonal")
         ax.set(xlabel="true", ylabel="predicted")
         ax.set_aspect("equal", adjustable="datalim")
-    handles: list[Any] = ax.legend(frameon=False).legend_handles
-    for handle in handles:
-        handle.set_alpha(1.0)
+    for sign in style.legend(ax, frameon=False):
+        sign.set_alpha(1.0)
     style.open_frame(ax)
     return ax
 
@@ -103,7 +104,7 @@ def _names(y: Any, n_outputs: int) -> list[str]:
     if n_outputs == 1:
         return [""]
     names = column_names(y, "y") if is_frame(y) else None
-    return [f"{name}: " for name in names or [f"output {j}" for j in range(n_outputs)]]
+    return [f"{style.plain(name)}: " for name in names or [f"output {j}" for j in range(n_outputs)]]
 
 
 def _r2(truth: np.ndarray, predicted: np.ndarray) -> float:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..atomic import replacing
+from ..keeping import check_path
 from . import style
 
 DPI = 150
@@ -19,14 +20,14 @@ def save(picture: Any, path: str | os.PathLike[str]) -> None:
     Parameters
     ----------
     picture : matplotlib Axes or Figure
-        Of Axes the figure that they are in.
+        Of Axes the whole figure that they are in.
     path : path-like
         Its suffix says the format: .png, .svg, .pdf and others that matplotlib knows.
 
     Raises
     ------
     TypeError
-        If `picture` is something else.
+        If `picture` is something else, or `path` is no path.
     ValueError
         If the suffix is not known.
     OSError
@@ -39,11 +40,12 @@ def save(picture: Any, path: str | os.PathLike[str]) -> None:
     """
     style.need_matplotlib()
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import FigureBase
 
-    figure = picture.figure if isinstance(picture, Axes) else picture
-    if not isinstance(figure, Figure):
+    if not isinstance(picture, (Axes, FigureBase)):
         raise TypeError(f"picture must be matplotlib Axes or a Figure, got {type(picture).__name__}")
+    figure: Any = picture.figure.figure  # of Axes in a SubFigure the first is that one
+    check_path("path", path)
     suffix = check_format("path", path)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=DPI, format=suffix)

@@ -11,11 +11,20 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's palette, the most distinct pair first; its yellow is last, for it is faint on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+# Each the most distant from all before it, as deuteranopes, protanopes and others see them (CIE Lab, Machado's model):
+# of the twenty the nearest two are 17 apart to deuteranopes; of matplotlib's tab20 the nearest two are 3 apart.
+MORE = (
+    "#0000FF", "#000096", "#C3E187", "#782D00", "#3C69FF", "#00004B",
+    "#B4E1C3", "#2D3C5A", "#78A55A", "#96E1F0", "#4B96FF", "#3C3C2D",
+)  # fmt: skip
 MARKERS = "osD^v<>p"
 GREY, FAINT = "#595959", "#B3B3B3"
 FROM_ZERO, AROUND_ZERO, IN_ORDER = "Blues", "PuOr", "viridis"  # maps of colours, by what the numbers mean
 DECADE = 10.0  # a logarithmic axis helps from here on
+LOGARITHMIC = (1e-250, 1e250)  # beyond, the margins of matplotlib's logarithmic axis overflow
 UPRIGHT = 36  # characters that fit below an axis side by side
+LONGEST = 30  # characters of a name; one of 140 would leave no room for the picture
+MOST_IN_LEGEND, MOST_INSIDE = 20, 5  # names; a long legend would cover the picture, and stands beside it
 SIZE = (6.0, 3.8)  # inches
 
 
@@ -41,7 +50,7 @@ def check_axes(ax: Any) -> None:
     ImportError
         If matplotlib is not installed.
     TypeError
-        If `ax` is neither None nor an Axes.
+        If `ax` is neither None nor an Axes, or has no straight axes for x and y.
     """
     need_matplotlib()
     from matplotlib.axes import Axes
@@ -49,6 +58,8 @@ def check_axes(ax: Any) -> None:
     if ax is not None and not isinstance(ax, Axes):
         several = "; give one of them" if isinstance(ax, (np.ndarray, list, tuple)) else ""
         raise TypeError(f"ax must be a matplotlib Axes or None, got {type(ax).__name__}{several}")
+    if ax is not None and ax.name != "rectilinear":
+        raise TypeError(f"ax must have straight axes for x and y, got those of projection={ax.name!r}")
 
 
 def axes_for(ax: Axes | None, size: tuple[float, float] = SIZE) -> Axes:
@@ -87,9 +98,43 @@ def name_ticks(ax: Axes, places: Any, names: list[str]) -> None:
     ax.set_xticks(places, names, **(turned | {"rotation_mode": "anchor"} if sum(map(len, names)) > UPRIGHT else {}))
 
 
+def plain(name: Any) -> str:
+    """A name of the user's as matplotlib shows it unchanged, on one line; the middle of a long one is left out."""
+    text = " ".join(str(name).split())
+    if len(text) > LONGEST:
+        text = f"{text[: LONGEST - 11]}…{text[-10:]}"
+    hidden = not text or text[0] == "_"  # legends leave such names out
+    return " " * hidden + text.replace("$", r"\$")  # between two $ there would be mathematics
+
+
+def legend(ax: Axes, most: int = MOST_IN_LEGEND, is_beside: bool = False, **style: Any) -> list[Any]:
+    """Name what was drawn, an even choice of `most` at most; beside the picture if they are many. Returns the signs."""
+    handles, names = ax.get_legend_handles_labels()
+    shown = np.unique(np.linspace(0, len(names) - 1, min(len(names), most)).round().astype(int))
+    if is_beside or len(shown) > MOST_INSIDE:
+        style |= {"loc": "center left", "bbox_to_anchor": (1.0, 0.5), "frameon": False}
+        style |= {"fontsize": "small", "labelspacing": 0.3}  # twenty names are as high as the picture
+    signs: list[Any] = ax.legend([handles[j] for j in shown], [names[j] for j in shown], **style).legend_handles
+    return signs
+
+
+def line(ax: Axes, x: np.ndarray, y: np.ndarray, **style: Any) -> None:
+    """Draw a line with gaps where y is not finite, and a point where a number has no neighbour to be joined to."""
+    x, y = thinned(x, np.where(np.isfinite(y), y, np.nan))
+    joined = np.isfinite(y[:-1]) & np.isfinite(y[1:])
+    alone = np.isfinite(y) & ~np.append(joined, False) & ~np.append(False, joined)
+    ax.plot(x, y, marker="o" if alone.any() else None, markevery=np.flatnonzero(alone).tolist(), **style)
+
+
 def colours(n: int) -> list[Any]:
-    """`n` colours, for things without an order; more than eight come from a map."""
-    return list(COLOURS[:n]) if n <= len(COLOURS) else in_order(n)
+    """`n` colours, for things without an order; after twenty they come again."""
+    several = COLOURS + MORE
+    return [several[k % len(several)] for k in range(n)]
+
+
+def markers(n: int) -> list[str]:
+    """`n` markers; together with `colours` no two of forty are the same."""
+    return [MARKERS[k % len(MARKERS)] for k in range(n)]
 
 
 def in_order(n: int) -> list[Any]:
@@ -102,7 +147,10 @@ def in_order(n: int) -> list[Any]:
 def spans_a_decade(values: np.ndarray) -> bool:
     """Whether all finite values are positive, and the largest is ten times the smallest or more."""
     finite = values[np.isfinite(values)]
-    return bool(len(finite)) and finite.min() > 0 and finite.max() >= DECADE * finite.min()
+    if not len(finite):
+        return False
+    low, high = finite.min(), finite.max()
+    return bool(LOGARITHMIC[0] < low and DECADE * low <= high < LOGARITHMIC[1])
 
 
 def thinned(x: np.ndarray, y: np.ndarray, most: int = 4000) -> tuple[np.ndarray, np.ndarray]:
