@@ -116,7 +116,8 @@ class Signal:
         """Whether most of the fall, down to the smallest signal, is at layers of some kind."""
         sizes = np.maximum(np.append(self.sizes, 1.0), NOTHING)
         steps, low = np.diff(np.log(sizes)), int(sizes.argmin())
-        return sum(steps[k] for k in range(low, len(steps)) if guilty(self.layers[k])) > MOST * steps[low:].sum()
+        fall = sum(float(steps[k]) for k in range(low, len(steps)) if guilty(self.layers[k]))
+        return fall > MOST * float(steps[low:].sum())
 
     def blame_weights(self, end: int) -> bool:
         """Whether W of another size than that of init="auto" explain most of the change from the output to a layer.
@@ -125,7 +126,7 @@ class Signal:
         """
         change = np.log(max(self.sizes[end], NOTHING))
         scales = [max(layer.scale or 0.0, NOTHING) for layer in self.layers[end + 1 :]]
-        return len(scales) > 0 and np.log(scales).sum() / change > MOST
+        return bool(scales) and bool(np.log(scales).sum() / change > MOST)
 
     def is_dead(self, layer: LayerFlow) -> bool:
         """Whether most units of a layer have a slope of 0 for all samples, and there are enough of these."""
