@@ -350,6 +350,16 @@ def test_a_gradient_between_gaps_is_a_point(ax):
     assert [marked(line) for line in ax.get_lines()] == [[], [0, 2]]
 
 
+def test_gradients_of_two_fits(ax):
+    x = np.random.default_rng(0).normal(size=(60, 4))
+    watch = fp.diagnose.GradientFlow(x, x[:, 0])
+    net = fp.Network([fp.Dense(1)])
+    for epochs in (1, 3):
+        net.fit(x, x[:, 0], epochs=epochs, callbacks=watch, progress=False)
+    fp.plot.gradient_flow(watch, ax=ax)
+    assert ax.get_lines()[0].get_xdata().tolist() == [1, 2, 3, 4]
+
+
 def test_wrong_flows():
     with pytest.raises(TypeError, match=r"flow must be of fp.diagnose: a Flow or a GradientFlow, got Network"):
         fp.plot.gradient_flow(fp.Network([fp.Dense(1)]))
