@@ -243,16 +243,19 @@ def test_formulas_that_are_meant_for_a_range_only(X, Y):
 def test_large_arrays_are_checked_in_part(rng):
     X = rng.normal(size=(6, 30))
     net = fp.Network([fp.Dense(20, "tanh"), fp.Dense(1)], dtype="float64").build(30)
-    check = check_gradients(net, X, X[:, 0])
+    check = check_gradients(net, X, X[:, 0], max_per_array=200)
     assert [(row.n_checked, row.n_parameters) for row in check.rows] == [(200, 600), (20, 20), (20, 20), (1, 1)]
     assert "200 of 600" in str(check)
     assert "241 of 641 parameters" in str(check)
-    assert check_gradients(net, X, X[:, 0]).rows == check.rows  # the same ones
+    assert check_gradients(net, X, X[:, 0], max_per_array=200).rows == check.rows  # the same ones
     assert check_gradients(net, X, X[:, 0], max_per_array=7).rows[0].n_checked == 7
-    everything = check_gradients(net, X, X[:, 0], max_per_array=None)
+    everything = check_gradients(net, X, X[:, 0])
     assert [row.n_checked for row in everything.rows] == [600, 20, 20, 1]
     assert "\n641 parameters" in str(everything)
     assert everything.worst.error >= check.worst.error
+    large = fp.Network([fp.Dense(40, "tanh"), fp.Dense(1)]).build(30)
+    assert check_gradients(large, X, X[:, 0]).rows[0].n_checked == 1000
+    assert check_gradients(large, X, X[:, 0], max_per_array=None).rows[0].n_checked == 1200
 
 
 def test_sparse_rows_and_labels(X):
