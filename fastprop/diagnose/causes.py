@@ -67,6 +67,7 @@ def _for_saturation(signal: Signal) -> str:
 
 
 def against_saturation(first: LayerFlow, saturated: Iterable[LayerFlow]) -> str:
+    """What to try where layers are saturated; `first` is the layer that sees the inputs."""
     layers = list(saturated)
     large = [layer for layer in layers if (layer.scale or 0.0) > LARGE_WEIGHTS]
     remedies = [_smaller_weights(large)] if large else []
@@ -80,6 +81,7 @@ def _for_dead_units(signal: Signal) -> str:
 
 
 def against_death(dead: Iterable[LayerFlow]) -> str:
+    """What to try where most units of layers are dead."""
     return f"leaky_relu or elu in place of {_names(dead)}, a lower learning rate, {SCALED}, or BatchNorm"
 
 
@@ -130,4 +132,5 @@ EXPLODING = (
 
 
 def advice_for(causes: Sequence[Cause], signal: Signal) -> str:
+    """The advice of the first cause that applies."""
     return next(cause.advice(signal) for cause in causes if cause.applies(signal))
