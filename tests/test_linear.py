@@ -310,14 +310,14 @@ def test_hogwild_learns_as_well_as_one_thread(loss, n_threads):
     settings = settings_of(loss, "l2", "optimal", d=400) | {"alpha": 1e-4, "class_weights": (1.0, 1.0)}
     one = Descent(check_matrix(X), y, **settings)
     several = Hogwild(check_matrix(X), y, n_threads=n_threads, **settings)
-    rng, right = np.random.default_rng(0), []
-    for _ in range(5):
+    rng, right, losses = np.random.default_rng(0), [], []
+    for _ in range(15):
         order = rng.permutation(3000)
-        losses = [descent.run(order) for descent in (one, several)]
+        losses.append([descent.run(order) for descent in (one, several)])
         right.append([np.mean(np.sign(X @ descent.coef + descent.intercept) == y) for descent in (one, several)])
     assert several.status == OK
     assert several.t == one.t
-    accuracy = np.mean(right[-3:], axis=0)  # of the last alone, hogwild's was 0.023 less once, on a busy machine
+    accuracy, losses = (np.mean(passes[5:], axis=0) for passes in (right, losses))  # one pass scatters by some 0.01
     assert accuracy[1] > accuracy[0] - 0.02 > 0.85
     assert losses[1] < 1.5 * losses[0]
 
