@@ -24,7 +24,7 @@ from .network import Network
 from .optimizers import SGD, Adagrad, Adam, AdamW, RMSProp, optimizer
 
 if _TYPE_CHECKING:
-    from . import diagnose, plot
+    from . import dask, diagnose, plot
     from .estimators import MLPClassifier, MLPRegressor, SGDClassifier, SGDRegressor
 
 __version__ = "0.1.0"
@@ -49,6 +49,7 @@ __all__ = [
     "SGDClassifier",
     "SGDRegressor",
     "activation",
+    "dask",
     "data",
     "diagnose",
     "init",
@@ -63,7 +64,7 @@ __all__ = [
 
 # They import scikit-learn, or are for some users only: loaded when asked for.
 _ESTIMATORS = ("MLPClassifier", "MLPRegressor", "SGDClassifier", "SGDRegressor")
-_MODULES = ("diagnose", "plot")
+_MODULES = ("dask", "diagnose", "plot")
 
 
 def __getattr__(name: str) -> object:

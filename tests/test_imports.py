@@ -19,6 +19,7 @@ FLOORS = [
     {"cli"},
     {"cli_outputs"},
     {"cli_data", "cli_values", "demo", "doctor", "tabular"},
+    {"dask"},
     {"plot"},
     {"diagnose"},
     {"warmup", "__init__"},
@@ -54,7 +55,7 @@ FLOOR = {module: -height for height, floor in enumerate(FLOORS) for module in fl
 # What only some users need, or what costs more to load than all of fastprop.
 LAZY = [
     "numba", "sklearn", "scipy", "pandas", "pyarrow", "matplotlib", "onnx", "torch", "jax", "typer", "rich", "pydantic",
-    "IPython",
+    "IPython", "dask", "distributed",
 ]  # fmt: skip
 
 
@@ -87,7 +88,7 @@ def inner(path, prefix, folder):
 
 
 PACKAGE, KERNELS = folders()
-PARTS = [PACKAGE / name for name in ("data", "diagnose", "estimators", "plot")]
+PARTS = [PACKAGE / name for name in ("dask", "data", "diagnose", "estimators", "plot")]
 GRAPH = {path.stem: inner(path, ".", PACKAGE) | inner(path, "fastprop.", PACKAGE) for path in PACKAGE.glob("*.py")}
 GRAPH |= {part.name: set().union(*(inner(path, "..", PACKAGE) for path in part.glob("*.py"))) for part in PARTS}
 

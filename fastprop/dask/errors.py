@@ -1,0 +1,22 @@
+"""Errors of training on a cluster."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..network import Network
+
+
+class ClusterError(RuntimeError):
+    """Training cannot go on because the cluster cannot: its last worker is gone, its scheduler, or the client.
+
+    Attributes
+    ----------
+    net : Network
+        With the weights and the optimizer's state of the last complete round.
+    """
+
+    def __init__(self, message: str, net: Network) -> None:
+        super().__init__(message)
+        self.net = net
