@@ -1,0 +1,5 @@
+"""Training on a Dask cluster: the same bits for any number of workers. Needs the extra `dask`."""
+
+from .errors import ClusterError
+
+__all__ = ["ClusterError"]
