@@ -1,0 +1,23 @@
+"""Clusters for tests: small, on free ports, closed at once."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import dask
+from distributed import Client, LocalCluster
+
+
+@contextlib.contextmanager
+def local(n_workers: int = 2, processes: bool = False, n_threads: int = 1) -> Iterator[Client]:
+    """A client of a cluster in this process, or of worker processes that are restarted when they die."""
+    settings = {"distributed.comm.timeouts.connect": "10s", "distributed.worker.profile.enabled": False}
+    with (
+        dask.config.set(settings),
+        LocalCluster(
+            n_workers=n_workers, threads_per_worker=n_threads, processes=processes, dashboard_address=":0"
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
