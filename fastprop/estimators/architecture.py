@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from ..layers import BatchNorm, Dense, Dropout, Layer, LayerNorm, Residual
+from ..losses import Loss
 from ..network import Network
 from ..optimizers import Adam, Optimizer
+from .mlp_losses import output_activation
 from .velocity import sgd
 
 
@@ -87,6 +89,22 @@ def _extras(estimator: Any, rate: Any) -> list[Layer]:
     if isinstance(rate, bool) or not isinstance(rate, Real):
         raise ValueError(f"dropout must be a number in [0, 1) or a list of them, got {estimator.dropout!r}")
     return [*norms, Dropout(float(rate))] if rate else norms
+
+
+def network_of(estimator: Any, n_features: int, n_outputs: int, loss: Loss, dtype: str) -> Network:
+    """The network of an estimator, with the penalty as `alpha` means it; not built yet."""
+    net = Network(
+        layers_of(estimator, n_features, n_outputs), loss, optimizer_of(estimator, estimator.learning_rate_init),
+        l2=estimator.alpha, clip_norm=estimator.clip_norm, dtype=dtype,
+    )  # fmt: skip
+    net.divides_penalties = True
+    return net
+
+
+def describe_outputs(estimator: Any, n_outputs: int, loss: Loss) -> None:
+    """Set the fitted attributes that say what the network looks like."""
+    estimator.n_outputs_, estimator.n_layers_ = n_outputs, len(hidden_sizes(estimator.hidden_layer_sizes)) + 2
+    estimator.out_activation_ = output_activation(loss)
 
 
 def optimizer_of(estimator: Any, rate: Any) -> Optimizer:

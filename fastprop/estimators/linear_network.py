@@ -90,26 +90,30 @@ def targets_of(loss: Loss, masks: list[Array], dtype: Any) -> Array:
     return members if loss.task == "binary" else 2.0 * members - 1.0
 
 
-def make_network(estimator: Any, n_outputs: int, seed: int) -> Network:
-    """The network of an estimator."""
-    model_loss = loss_of(estimator.loss, estimator.epsilon)
+def make_network(estimator: Any, loss: Loss, n_outputs: int, seed: int, dtype: str) -> Network:
+    """The network of an estimator; its weights are 0 once it is built."""
     optimizer = estimator.solver
     if not isinstance(optimizer, Optimizer):
-        scale = n_outputs if model_loss.averages else 1  # of the loss of one model
+        scale = n_outputs if loss.averages else 1  # of the loss of one model
         optimizer = Adam(lr=estimator.eta0) if optimizer == "adam" else SGD(lr=estimator.eta0 * scale)
-    layers = [Dense(n_outputs, bias=estimator.fit_intercept)]
-    return Network(layers, loss=model_loss, optimizer=optimizer, seed=seed, dtype=estimator._weights.dtype.name)
+    layers = [Dense(n_outputs, init="zeros", bias=estimator.fit_intercept)]
+    return Network(layers, loss=loss, optimizer=optimizer, seed=seed, dtype=dtype)
 
 
 def start_network(net: Network, estimator: Any, mean_weight: float) -> None:
-    """Let the network go on from `_weights` and `_biases`, which may not be what it had; its optimizer goes on.
+    """Let the network go on from `_weights` and `_biases`, which may not be what it had; its optimizer goes on."""
+    bias = estimator._biases if estimator.fit_intercept else None
+    net.set_weights([(np.ascontiguousarray(estimator._weights.T), bias)])
+    set_penalties(net, estimator, len(estimator._weights), mean_weight)
+
+
+def set_penalties(net: Network, estimator: Any, n_outputs: int, mean_weight: float) -> None:
+    """Set l1 and l2 to what `alpha` means.
 
     The objective of one model is the sum of weighted losses over the number of rows, plus the penalty; a network
     divides by the sum of weights, and by the number of outputs if its loss is their mean. The penalty follows.
     """
-    bias = estimator._biases if estimator.fit_intercept else None
-    net.set_weights([(np.ascontiguousarray(estimator._weights.T), bias)])
-    divisor = mean_weight * (len(estimator._weights) if net.loss.averages else 1)
+    divisor = mean_weight * (n_outputs if net.loss.averages else 1)
     l1, l2 = penalty_parts(estimator.penalty, estimator.alpha, estimator.l1_ratio or 0.0)
     net.l1, net.l2 = l1 / divisor, l2 / divisor
 
@@ -162,7 +166,8 @@ def train_network(
         weights[train] = 1.0 if sample_weight is None else sample_weight[train]
         sample_weight = weights
     if estimator.__dict__.get("network_") is None:
-        estimator.network_ = make_network(estimator, len(estimator._weights), seed)
+        loss, dtype = loss_of(estimator.loss, estimator.epsilon), estimator._weights.dtype.name
+        estimator.network_ = make_network(estimator, loss, len(estimator._weights), seed, dtype)
     net, biases = estimator.network_, estimator._biases
     total = n_rows if sample_weight is None else float(sample_weight.sum())
     start_network(net, estimator, total / n_rows or 1.0)  # `fit` refuses weights that are all 0

@@ -25,13 +25,13 @@ from ..passes import raw_outputs
 from ..targets import Targets
 from ..validation import Rows, check_some_weight, take
 from .all_or_nothing import all_or_nothing
-from .architecture import check_lbfgs, draw_weights, hidden_sizes, layers_of, optimizer_of
+from .architecture import check_lbfgs, describe_outputs, draw_weights, hidden_sizes, network_of, optimizer_of
 from .coefficients import Coefficients
 from .fit_tasks import FitTasks
 from .inputs import check_weights, check_X, check_X_y, model_dtype, require_finite
-from .mlp_epochs import Epochs
+from .mlp_epochs import Epochs, begin_curve
 from .mlp_labels import Labels
-from .mlp_losses import loss_names, loss_of, output_activation
+from .mlp_losses import loss_names, loss_of
 from .mlp_training import LEVELS_OF_FIT, keep_rate, train_epochs, train_once, train_to_minimum
 from .parameters import CheckedParameters, random_generator
 from .scoring import scorer, split_rows
@@ -215,11 +215,7 @@ class BaseMLP(CallbackSupportMixin, Coefficients, CheckedParameters, BaseEstimat
         dtype = model_dtype(matrix).name if former is None else former.dtype
         if self.solver == "lbfgs":
             check_lbfgs(self)
-        net = Network(
-            layers_of(self, matrix.n_columns, targets.n_outputs), loss, optimizer_of(self, self.learning_rate_init),
-            l2=self.alpha, clip_norm=self.clip_norm, dtype=dtype,
-        )  # fmt: skip
-        net.divides_penalties = True
+        net = network_of(self, matrix.n_columns, targets.n_outputs, loss, dtype)
         net._adopt(matrix, targets)
         if former is not None:
             arrays = models.named_arrays(former._built(), former._parameters)
@@ -229,9 +225,8 @@ class BaseMLP(CallbackSupportMixin, Coefficients, CheckedParameters, BaseEstimat
             draw_weights(self, net, state)
             self._take_given_weights(net, takes_given)
         if former is None or not self._has_curve:
-            self._begin_curve()
-        self.n_outputs_, self.n_layers_ = targets.n_outputs, len(hidden_sizes(self.hidden_layer_sizes)) + 2
-        self.out_activation_ = output_activation(loss)
+            begin_curve(self)
+        describe_outputs(self, targets.n_outputs, loss)
         return net
 
     def _draw_seed(self, state: Any) -> int:
@@ -241,12 +236,6 @@ class BaseMLP(CallbackSupportMixin, Coefficients, CheckedParameters, BaseEstimat
     @property
     def _has_curve(self) -> bool:
         return "loss_curve_" in self.__dict__  # after "lbfgs" it is not
-
-    def _begin_curve(self) -> None:
-        self._no_improvement_count, self.n_iter_, self.t_ = 0, 0, 0
-        self.loss_curve_: list[float] = []
-        self.best_loss_: float | None = np.inf
-        self.validation_scores_, self.best_validation_score_ = None, None
 
     # ---- one pass -------------------------------------------------------------------------------------------------
 
@@ -293,7 +282,7 @@ class BaseMLP(CallbackSupportMixin, Coefficients, CheckedParameters, BaseEstimat
                 net.seed = self._draw_seed(state)
             elif not self._has_curve:  # the network was trained by "lbfgs"
                 net.optimizer = optimizer_of(self, self.learning_rate_init)
-                self._begin_curve()
+                begin_curve(self)
             net.l2, net.clip_norm = float(self.alpha), self.clip_norm
             check_some_weight(weights)
             train_once(self, net, Rows(matrix, targets, weights))

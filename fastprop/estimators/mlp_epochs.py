@@ -31,6 +31,24 @@ class EpochScaling(Schedule):
         return np.where(epoch < 1, self.lr, self.lr / (self.seen + epoch * self.n_samples + 1) ** self.power)
 
 
+def begin_curve(estimator: Any) -> None:
+    """Forget the epochs of former fits."""
+    estimator._no_improvement_count, estimator.n_iter_, estimator.t_ = 0, 0, 0
+    estimator.loss_curve_ = []
+    estimator.best_loss_ = np.inf
+    estimator.validation_scores_, estimator.best_validation_score_ = None, None
+
+
+def prepare_scores(estimator: Any, has_score: bool) -> None:
+    """The attributes that scores go to; scores of a former fit go on, as losses do."""
+    if has_score and estimator.validation_scores_ is None:
+        estimator.validation_scores_, estimator.best_validation_score_ = [], -np.inf
+    if estimator.early_stopping:
+        estimator.best_loss_ = None
+    elif estimator.best_loss_ is None:
+        estimator.best_loss_ = np.inf
+
+
 class Epochs:
     """A callback of a network that keeps an estimator's attributes and stops by scikit-learn's rules.
 

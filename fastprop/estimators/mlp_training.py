@@ -19,7 +19,7 @@ from ..validation import Rows
 from .architecture import batch_rows
 from .fit_tasks import FitTasks
 from .lbfgs import minimise, penalty_of
-from .mlp_epochs import EpochScaling, epochs_of
+from .mlp_epochs import EpochScaling, epochs_of, prepare_scores
 from .mlp_losses import constant_of, reported
 
 # From a warning of `train_epochs` or `train_once` up to the line that called the estimator, through decorators.
@@ -77,7 +77,7 @@ def train_epochs(
         net.optimizer.lr = EpochScaling(
             estimator.learning_rate_init, estimator.power_t, n_rows, n_updates, estimator.t_
         )
-    _prepare_scores(estimator, score is not None)
+    prepare_scores(estimator, score is not None)
     epochs = epochs_of(
         estimator, n_rows, constant_of(net.loss, _targets_used(rows), rows.weights_used), score,
         between_epochs(estimator, net, tasks),
@@ -133,16 +133,6 @@ def _batch_rows(estimator: Any, n_rows: int, levels: int) -> int:
 def _settings(estimator: Any, net: Network, n_epochs: int, size: int, callbacks: tuple[Any, ...]) -> Settings:
     shuffle, n_threads = bool(estimator.shuffle), estimator.n_threads
     return Settings(n_epochs, size, shuffle, net.seed, n_threads=n_threads, callbacks=callbacks)
-
-
-def _prepare_scores(estimator: Any, has_score: bool) -> None:
-    """The attributes that scores go to; scores of a former fit go on, as losses do."""
-    if has_score and estimator.validation_scores_ is None:
-        estimator.validation_scores_, estimator.best_validation_score_ = [], -np.inf
-    if estimator.early_stopping:
-        estimator.best_loss_ = None
-    elif estimator.best_loss_ is None:
-        estimator.best_loss_ = np.inf
 
 
 def _targets_used(rows: Rows) -> np.ndarray:
