@@ -11,6 +11,8 @@ from .engine import Engine
 if TYPE_CHECKING:
     from .segments import Place
 
+ADVICE = "Try a smaller learning rate, clip_norm=1.0, or inputs and targets of mean 0 and deviation 1"
+
 
 def divergence_message(epoch: int, chunk: Any, what: str, n_good: int, place: Place | None) -> str:
     """What happened, where, and what to try; `place` is where in epoch `n_good` training stands now."""
@@ -20,8 +22,7 @@ def divergence_message(epoch: int, chunk: Any, what: str, n_good: int, place: Pl
         kept = f"the weights after step {place.count - 1}, from which the run went on in epoch {n_good}, are restored"
     return (
         f"the {what} became NaN or infinite in epoch {epoch}, step {int(chunk['count']) - 1} at learning rate "
-        f"{chunk['lr']:g}; {kept}. Try a smaller learning rate, clip_norm=1.0, or inputs and targets of mean 0 and "
-        f"deviation 1"
+        f"{chunk['lr']:g}; {kept}. {ADVICE}"
     )
 
 

@@ -15,6 +15,7 @@ from .callbacks import check_callbacks, resolve_early_stopping
 from .checks import AnyMatrix, check_matrix
 from .data.dataset import Dataset
 from .data.preparation import Preparation
+from .engine import Engine
 from .engines import Engines, batch_rows, job_of
 from .layers import Layer, check_layers
 from .losses import Loss, resolve_loss
@@ -354,14 +355,20 @@ class Network:
                 if stream is not None:
                     with contextlib.closing(stream.segments(engine, run.first_epoch)) as segments:
                         return Trainer(self, engine, segments, settings, validate, bar, run, keeper).run()
-                # The weight of a sample cancels from an update of its own, and then from the loss of the epoch.
-                cancels = engine.is_online and self.divides_penalties
-                engine.bind(rows.matrix, rows.targets.matrix, None if cancels else rows.weights)
-                tables = lay_out(self, engine, rows, settings, run.first_epoch)
-                return Trainer(self, engine, tables, settings, validate, bar, run, keeper).run()
+                return self._trainer(engine, rows, settings, run, validate, bar, keeper).run()
         finally:
             if settings.counts:  # a fit is over; calls of partial_fit follow each other
                 self._engines.leave()
+
+    def _trainer(
+        self, engine: Engine, rows: Rows, settings: Settings, run: Run, validate: Any, bar: Any, keeper: Any = None
+    ) -> Trainer:
+        """A trainer on checked rows in memory."""
+        # The weight of a sample cancels from an update of its own, and then from the loss of the epoch.
+        cancels = engine.is_online and self.divides_penalties
+        engine.bind(rows.matrix, rows.targets.matrix, None if cancels else rows.weights)
+        tables = lay_out(self, engine, rows, settings, run.first_epoch)
+        return Trainer(self, engine, tables, settings, validate, bar, run, keeper)
 
     def gradients(self, X: Any, y: Any, sample_weight: Any = None) -> tuple[float, list[Pair]]:
         """The training loss of all rows as one batch, and its gradient; nothing is changed.

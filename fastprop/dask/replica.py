@@ -1,0 +1,167 @@
+"""A round on a worker: pure functions of the state, the partitions and their share of an epoch.
+
+Nothing that a worker holds changes what comes out, so that any worker can do the same round again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..engine import Engine
+from ..engines import batch_rows, job_of, next_power
+from ..errors import DivergenceError
+from ..failures import ADVICE
+from ..plan import Plan
+from ..progress import progress_for
+from ..runs import Run
+from ..schedules import Floats, Schedule
+from ..trainer import Settings, Trainer
+from . import job as jobs
+from .job import Job
+from .messages import Answer, Share, State, Statistics
+from .state import layout_of, put, taken
+from .sums import OrderedSum
+
+if TYPE_CHECKING:
+    from ..validation import Rows
+    from .parts import Part
+
+GOLDEN = 0x9E3779B97F4A7C15  # 2^64 over the golden ratio: seeds of partitions that share no bits
+
+
+@dataclass(frozen=True)
+class Given(Schedule):
+    """Learning rates that are known: `values` of the updates from `first` on."""
+
+    first: int
+    values: Floats
+
+    def rates(self, t: Floats) -> Floats:
+        return self.values[t.astype(np.int64) - self.first]
+
+
+def train_group(job: Job, state: State, share: Share, parts: Sequence[Part], n_partitions: int) -> Answer:
+    """One round of mode "local" on some partitions that follow each other, in order.
+
+    Each trains a replica that begins with `state`, and adds n_rows times the change of it to the sums; see
+    `Layout.origin` for what the change is counted from. A partition that makes no update adds nothing.
+
+    Parameters
+    ----------
+    job : Job
+    state : State
+    share : Share
+    parts : sequence of Part
+        Of growing numbers.
+    n_partitions : int
+        Of the fit.
+
+    Returns
+    -------
+    Answer
+        In its statistics `n_rows` are 0 where there was no update, and `loss` has the penalties.
+
+    Raises
+    ------
+    DivergenceError
+        If a loss or what was learnt is not finite; names the partition and the round.
+    ValueError
+        If a row is not finite; names the partition, row and column.
+    """
+    address, n_threads = job.check_worker()
+    sums, statistics = OrderedSum(n_partitions), []
+    with jobs.working:
+        for part in parts:
+            change, told = _round(job, state, share, part, n_threads)
+            if change is not None:
+                sums.add(part.number, change)
+            statistics.append(told)
+    return Answer(sums.nodes, statistics, address)
+
+
+def _round(job: Job, state: State, share: Share, part: Part, n_threads: int) -> tuple[np.ndarray | None, Statistics]:
+    """What a partition adds, None without an update, and what it tells."""
+    start, net = time.perf_counter(), job.net
+    rows = part.round_rows(net, share, job)
+    n_updates, sums, change = 0, (0.0, 0.0, 0.0), None
+    if rows.n_used:
+        n_updates, sums = train(job, state, share, part.number, rows, n_threads)
+    if n_updates:
+        change = taken(net).vector
+        if not np.isfinite(change).all():
+            raise DivergenceError(_divergence("weights", part.number, share))
+        change -= layout_of(net).origin(state.vector)
+        change *= rows.n_used
+    told = Statistics(
+        number=part.number,
+        n_rows=rows.n_used if n_updates else 0,
+        n_updates=n_updates,
+        loss=sums[0],
+        weight=sums[1],
+        penalty=sums[2],
+        n_skipped=getattr(part, "n_skipped", 0),
+        seconds=time.perf_counter() - start,
+    )
+    return change, told
+
+
+def train(
+    job: Job, state: State, share: Share, number: int, rows: Rows, n_threads: int
+) -> tuple[int, tuple[float, float, float]]:
+    """Train the job's network from `state` on `rows`, in their order, as partition `number`.
+
+    Returns
+    -------
+    n_updates : int
+    sums : (float, float, float)
+        Weighted losses (penalties included), weights and weighted penalties, as in a `Ledger`.
+    """
+    net, settings = job.net, Settings(1, job.batch_size, False, job.seed, n_threads=n_threads, counts=False)
+    put(net, state)
+    net.optimizer.lr = Given(state.count, share.rates)
+    kind = job_of(net, "train", rows.matrix, rows.targets)
+    size = engine_rows(net._built(), rows.n_used, job.batch_size)
+    with net._engines.lend(kind, size, n_threads) as engine:
+        # Otherwise dropout would drop the same units in all replicas.
+        engine.rebind(kind.plan, kind.parameters, replace(kind.recipe, seed=seed_of(net.seed, number)))
+        trainer = net._trainer(engine, rows, settings, Run({}, share.epoch), None, progress_for(False, 1))
+        _run(trainer, engine, number, share)
+    return net._parameters.count - state.count, trainer.ledger.of(0)[0]
+
+
+def _run(trainer: Trainer, engine: Engine, number: int, share: Share) -> None:
+    try:
+        trainer.run()
+    except DivergenceError as error:
+        raise DivergenceError(_divergence("loss", number, share)) from error
+    except ValueError as error:
+        raise ValueError(f"partition {number}: {error}") from error
+
+
+def _divergence(what: str, number: int, share: Share) -> str:
+    rates = f"{share.rates.min():g} to {share.rates.max():g}" if len(share.rates) else "none"
+    return (
+        f"the {what} of partition {number} became NaN or infinite in epoch {share.epoch}, round {share.number} of "
+        f"{share.n_rounds}, at learning rates of {rates}. {ADVICE}"
+    )
+
+
+def seed_of(seed: int, number: int) -> int:
+    """The seed of dropout in a partition's replica; that of partition 0 is the network's."""
+    return (seed + number * GOLDEN) % 2**63
+
+
+def engine_rows(plan: Plan, n_rows: int, batch_size: int | None) -> int:
+    """Rows of the largest batch that an engine is made for: one engine serves all rounds of all partitions.
+
+    The last round of an epoch may have a single row, which makes the same update with the kernels of batches, and is
+    normal to BatchNorm where it ends an epoch.
+    """
+    if batch_size is None:
+        return batch_rows(plan, n_rows, None)
+    return min(batch_size, max(2, next_power(n_rows)))
