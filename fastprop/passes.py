@@ -29,9 +29,9 @@ def pass_rows(n_rows: int) -> int:
     return min(PASS_ROWS, next_power(n_rows))
 
 
-def most_workers(plan: Plan, n_rows: int) -> int:
+def most_workers(plan: Plan, n_rows: int, n_threads: int | None = None) -> int:
     """Workers of a pass at most; to ask how many there may be takes 10 us."""
-    return 1 if has_little_work(plan, n_rows) else candidates(None)[-1]
+    return 1 if has_little_work(plan, n_rows) else candidates(n_threads)[-1]
 
 
 def raw_outputs(net: Network, matrix: AnyMatrix) -> np.ndarray:
@@ -45,12 +45,14 @@ def raw_outputs(net: Network, matrix: AnyMatrix) -> np.ndarray:
     return out
 
 
-def loss_and_outputs(net: Network, matrix: AnyMatrix, targets: Targets) -> tuple[float, np.ndarray]:
+def loss_and_outputs(
+    net: Network, matrix: AnyMatrix, targets: Targets, n_threads: int | None = None
+) -> tuple[float, np.ndarray]:
     """The mean loss without penalties, and the outputs before the link."""
     plan, n_rows = net._built(), matrix.n_rows
     out = np.empty((n_rows, plan.output.n), plan.dtype)
     job = job_of(net, "evaluate", matrix, targets)
-    with net._engines.lend(job, pass_rows(n_rows), most_workers(plan, n_rows)) as engine:
+    with net._engines.lend(job, pass_rows(n_rows), most_workers(plan, n_rows, n_threads)) as engine:
         engine.bind(matrix, targets.matrix)
         engine.set_out(out)
         chunks = one_pass(engine, n_rows)

@@ -180,6 +180,16 @@ class RunningR2:
         self.mean += step * (len(y) / n)
         self.n = n
 
+    def merge(self, other: RunningR2) -> None:
+        """Take account of the rows of another one."""
+        n = self.n + other.n
+        if other.n:
+            step = other.mean - self.mean
+            self.total += other.total + step**2 * (self.n * other.n / n)
+            self.residual += other.residual
+            self.mean += step * (other.n / n)
+        self.n = n
+
     @property
     def value(self) -> float:
         """The score of all rows so far."""

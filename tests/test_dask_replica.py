@@ -9,8 +9,10 @@ import fastprop as fp
 from fastprop.dask import sums
 from fastprop.dask.job import Job
 from fastprop.dask.messages import Share, State
-from fastprop.dask.replica import train_group
+from fastprop.dask.replica import evaluate_group, gradient_group, train_group
+from fastprop.dask.scores import merged
 from fastprop.dask.state import layout_of, put, taken
+from fastprop.dask.update import Updater
 from fastprop.segments import epoch_keys, shuffle_rows
 from fastprop.targets import combine_weights
 from fastprop.validation import Rows
@@ -36,6 +38,14 @@ class Part:
         n_updates = -(-n // size)
         first, last = (n_updates * k // share.n_rounds for k in (share.number, share.number + 1))
         return self.rows_at(net, numbers[first * size : last * size], job)
+
+
+    def everything(self, net, job):
+        half = len(self.X) // 2
+        for some in (np.arange(half), np.arange(half, len(self.X))):
+            yield self.rows_at(net, some, job)
+
+    held_out = everything
 
 
 def network(loss="cross_entropy", n_features=7, n_outputs=3, inner=(), optimizer="adam", **settings):
@@ -122,3 +132,77 @@ def test_state_goes_through_a_vector():
         np.testing.assert_array_equal(a, b)
     np.testing.assert_array_equal(net._parameters.rows, other._parameters.rows)
     assert other._parameters.count == state.count > 0
+
+
+# ---- mode "sync" --------------------------------------------------------------------------------------------------
+
+
+def batches_of(n, batch_size, shuffle, seed, epoch):
+    """The rows of each update of `Network.fit`."""
+    order = np.arange(n)
+    if shuffle and batch_size < n:
+        shuffle_rows(order, n, epoch_keys(seed, epoch), 0)
+    return [order[k : k + batch_size] for k in range(0, n, batch_size)]
+
+
+def steps_of(batch, edges):
+    """The rows of a batch by partition, and how many are before those of each."""
+    numbers = [batch[(batch >= a) & (batch < b)] - a for a, b in itertools.pairwise(edges)]
+    return list(zip(numbers, np.cumsum([0, *map(len, numbers)])[:-1].tolist(), strict=True))
+
+
+def sync(net, X, y, w=None, batch_size=16, shuffle=True, n_parts=5, n_groups=2, epochs=1, lr=0.05):
+    """Train in steps of summed gradients; the mean loss of each epoch."""
+    parts, edges = parts_of(X, y, n_parts, w), np.linspace(0, len(X), n_parts + 1).astype(int)
+    job, updater, losses = Job(net, batch_size, shuffle, net.seed, mode="sync"), Updater(net), []
+    groups = np.array_split(np.arange(n_parts), n_groups)
+    for epoch in range(epochs):
+        loss = weights = 0.0
+        for batch in batches_of(len(X), batch_size, shuffle, net.seed, epoch):
+            weight_sum = len(batch) if w is None else w[batch].sum()
+            steps, state = steps_of(batch, edges), taken(net)
+            answers = [
+                gradient_group(job, state, [steps[i] for i in g], weight_sum, [parts[i] for i in g], n_parts)
+                for g in groups
+            ]
+            gradient = sums.total([node for a in answers for node in a.sums], n_parts)
+            penalty = updater.apply(gradient, lr, weight_sum)
+            told = [s for a in answers for s in a.statistics]
+            assert sum(s.weight for s in told) == pytest.approx(weight_sum)
+            weight = len(batch) if net.divides_penalties else weight_sum
+            loss += (sum(s.loss for s in told) / weight_sum + penalty) * weight
+            weights += weight
+        losses.append(loss / weights)
+    return losses
+
+
+def assert_like_fit(make, X, y, w=None, rtol=1e-5, atol=1e-7, **settings):
+    one, many = (known(make(), X, y) for _ in range(2))
+    history = one.fit(X, y, epochs=1, batch_size=16, sample_weight=w, progress=False, **settings)
+    losses = sync(many, X, y, w, **settings)
+    np.testing.assert_allclose(losses, history["loss"], rtol=rtol)
+    a, b = taken(one), taken(many)
+    assert a.count == b.count
+    np.testing.assert_allclose(b.vector, a.vector, rtol=rtol, atol=atol)
+
+
+SGD = fp.SGD(lr=0.05)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"optimizer": fp.SGD(lr=0.05, momentum=0.9, nesterov=True, weight_decay=0.01)},
+        {"optimizer": fp.Adam(lr=0.05)},
+        {"l1": 1e-3, "l2": 1e-2},
+        {"clip_norm": 0.05},
+        {"clip_value": 0.01, "l2": 0.1},
+        {"inner": [fp.Residual([fp.LayerNorm(), fp.Dense(9)])]},
+    ],
+    ids=["sgd", "nesterov", "adam", "penalties", "clip_norm", "clip_value", "layers"],
+)
+def test_sync_is_network_fit(settings):
+    X, y = data(120)
+    settings = {"optimizer": SGD, **settings}
+    assert_like_fit(lambda: network(dtype="float64", **settings), X, y, rtol=1e-10, atol=1e-12)

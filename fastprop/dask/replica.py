@@ -12,18 +12,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..engine import Engine
+from ..engine import chunks_of
 from ..engines import batch_rows, job_of, next_power
 from ..errors import DivergenceError
-from ..failures import ADVICE
+from ..failures import ADVICE, bad_row_message
+from ..kernels import records
 from ..plan import Plan
 from ..progress import progress_for
 from ..runs import Run
 from ..schedules import Floats, Schedule
+from ..threads import pool
 from ..trainer import Settings, Trainer
 from . import job as jobs
 from .job import Job
 from .messages import Answer, Share, State, Statistics
+from .scores import Score, merged, score_of
 from .state import layout_of, put, taken
 from .sums import OrderedSum
 
@@ -94,7 +97,7 @@ def _round(job: Job, state: State, share: Share, part: Part, n_threads: int) -> 
     if n_updates:
         change = taken(net).vector
         if not np.isfinite(change).all():
-            raise DivergenceError(_divergence("weights", part.number, share))
+            raise _divergence("weights", part.number, _place(share))
         change -= layout_of(net).origin(state.vector)
         change *= rows.n_used
     told = Statistics(
@@ -130,25 +133,26 @@ def train(
         # Otherwise dropout would drop the same units in all replicas.
         engine.rebind(kind.plan, kind.parameters, replace(kind.recipe, seed=seed_of(net.seed, number)))
         trainer = net._trainer(engine, rows, settings, Run({}, share.epoch), None, progress_for(False, 1))
-        _run(trainer, engine, number, share)
+        _run(trainer, number, share)
     return net._parameters.count - state.count, trainer.ledger.of(0)[0]
 
 
-def _run(trainer: Trainer, engine: Engine, number: int, share: Share) -> None:
+def _run(trainer: Trainer, number: int, share: Share) -> None:
     try:
         trainer.run()
     except DivergenceError as error:
-        raise DivergenceError(_divergence("loss", number, share)) from error
+        raise _divergence("loss", number, _place(share)) from error
     except ValueError as error:
         raise ValueError(f"partition {number}: {error}") from error
 
 
-def _divergence(what: str, number: int, share: Share) -> str:
+def _place(share: Share) -> str:
     rates = f"{share.rates.min():g} to {share.rates.max():g}" if len(share.rates) else "none"
-    return (
-        f"the {what} of partition {number} became NaN or infinite in epoch {share.epoch}, round {share.number} of "
-        f"{share.n_rounds}, at learning rates of {rates}. {ADVICE}"
-    )
+    return f"epoch {share.epoch}, round {share.number} of {share.n_rounds}, at learning rates of {rates}"
+
+
+def _divergence(what: str, number: int, place: str) -> DivergenceError:
+    return DivergenceError(f"the {what} of partition {number} became NaN or infinite in {place}. {ADVICE}")
 
 
 def seed_of(seed: int, number: int) -> int:
@@ -165,3 +169,131 @@ def engine_rows(plan: Plan, n_rows: int, batch_size: int | None) -> int:
     if batch_size is None:
         return batch_rows(plan, n_rows, None)
     return min(batch_size, max(2, next_power(n_rows)))
+
+
+# ---- mode "sync" --------------------------------------------------------------------------------------------------
+
+
+def gradient_group(
+    job: Job,
+    state: State,
+    steps: Sequence[tuple[np.ndarray, int]],
+    weight_sum: float,
+    parts: Sequence[Part],
+    n_partitions: int,
+) -> Answer:
+    """What some partitions that follow each other add to the gradient of one batch.
+
+    Parameters
+    ----------
+    job : Job
+    state : State
+    steps : sequence of (ndarray of int64, int)
+        For each part the rows of it that the batch has, maybe none, and how many rows of the batch are before them:
+        what dropout drops of a row depends on its place in the batch.
+    weight_sum : float
+        Of the sample weights of the whole batch, or its rows.
+    parts : sequence of Part
+        Of growing numbers.
+    n_partitions : int
+        Of the fit.
+
+    Returns
+    -------
+    Answer
+        The sums are gradients of sum(w loss) / weight_sum, without penalties, shape (n_parameters,). Statistics have
+        sum(w loss) and sum(w) of the rows, no penalty, and one update.
+
+    Raises
+    ------
+    DivergenceError
+        If a loss is not finite; names the partition and the step.
+    ValueError
+        If a row is not finite; names the partition, row and column.
+    """
+    address, n_threads = job.check_worker()
+    sums, statistics = OrderedSum(n_partitions), []
+    with jobs.working:
+        put(job.net, state)
+        for part, (numbers, position) in zip(parts, steps, strict=True):
+            start = time.perf_counter()
+            loss, weight = 0.0, 0.0
+            if len(numbers):
+                rows = part.rows_at(job.net, numbers, job)
+                gradient, loss = _gradient(job, state.count, part.number, rows, position, weight_sum, n_threads)
+                weight = float(rows.n_used if rows.weights_used is None else rows.weights_used.sum())
+                sums.add(part.number, gradient)
+            seconds = time.perf_counter() - start
+            n_updates = int(len(numbers) > 0)
+            told = Statistics(part.number, len(numbers), n_updates, loss * weight_sum, weight, 0.0, 0, seconds)
+            statistics.append(told)
+    return Answer(sums.nodes, statistics, address)
+
+
+def _gradient(
+    job: Job, count: int, number: int, rows: Rows, position: int, weight_sum: float, n_threads: int
+) -> tuple[np.ndarray, float]:
+    """The gradient of sum(w loss) / weight_sum over some rows, and that number, with the weights that there are."""
+    net, update = job.net, np.zeros(1, records.CHUNK)
+    plan, parameters = net._built(), net._parameters
+    update["count"], update["inverse_weight"] = count + 1, 1.0 / weight_sum
+    kind = job_of(net, "train", rows.matrix, rows.targets)
+    size = engine_rows(plan, rows.matrix.n_rows, job.batch_size)
+    with net._engines.lend(kind, size, n_threads, accumulates=True) as engine:
+        engine.bind(rows.matrix, rows.targets.matrix, rows.weights)
+        chunks = chunks_of(update, np.array([rows.n_used]), engine.chunk_rows)
+        chunks["position"] += position
+        chunks["is_last"] = 0  # gradients are stored, and stay
+        engine.set_rows(rows.numbers)
+        engine.set_chunks(chunks)
+        try:
+            pool.run(engine.prepare(0, len(chunks)), min(n_threads, engine.n_workers_for(chunks)), engine.abort)
+            if engine.status == records.BAD_INPUT:
+                raise ValueError(f"partition {number}: {bad_row_message(engine, rows.numbers, chunks[engine.done])}")
+            if engine.status == records.DIVERGED:
+                raise _divergence("loss", number, f"step {count}")
+            gradient = layout_of(net).gradient(parameters)
+        finally:
+            parameters.rows[1] = 0
+    return gradient, float(chunks["loss"].sum())
+
+
+# ---- evaluation ---------------------------------------------------------------------------------------------------
+
+
+def evaluate_group(job: Job, vector: np.ndarray, parts: Sequence[Part], held_out: bool = True) -> list[Score]:
+    """The scores of partitions, each of the rows that are held out of training, or of all.
+
+    Parameters
+    ----------
+    job : Job
+    vector : ndarray
+        Of a `State`.
+    parts : sequence of Part
+    held_out : bool, default True
+
+    Returns
+    -------
+    list of Score
+        One for each part, without rows where it has none; to be merged in the order of partitions.
+
+    Raises
+    ------
+    DivergenceError
+        If a loss is not finite; names the partition.
+    ValueError
+        If a row is not finite; names the partition, row and column.
+    """
+    _, n_threads = job.check_worker()
+    net, scores = job.net, []
+    with jobs.working:
+        put(net, State(vector, 0))
+        for part in parts:
+            pieces = part.held_out(net, job) if held_out else part.everything(net, job)
+            try:
+                scores.append(merged(score_of(net, rows, n_threads) for rows in pieces))
+            except DivergenceError as error:
+                raise DivergenceError(f"partition {part.number}: {error}") from error
+            except ValueError as error:
+                raise ValueError(f"partition {part.number}: {error}") from error
+    return scores
