@@ -82,7 +82,7 @@ def prepare_targets(
     ValueError
         If its shape, number of labels or values do not fit; the message names the row or the labels.
     """
-    array = _read(y, name)
+    array = read_targets(y, name)
     if n_rows is not None:
         check_rows(array, n_rows, name)
     if loss.task == "regression":
@@ -99,7 +99,8 @@ def is_multilabel(loss: Loss, n_outputs: int) -> bool:
     return loss.task == "binary" and not loss.is_margin and n_outputs > 1
 
 
-def _read(y: Any, name: str) -> Array:
+def read_targets(y: Any, name: str) -> Array:
+    """y as an array, 1-D or 2-D; numbers that came as Python objects as numbers."""
     if is_sparse(y):
         raise TypeError(f"{name} must be dense; give {name}.toarray()")
     array = as_array(y, name)
@@ -227,7 +228,7 @@ def _check_classes(classes: Any, n_classes: int) -> Array:
     is_usual = isinstance(classes, np.ndarray) and classes.shape == (n_classes,) and classes.dtype.kind in "biufU"
     if is_usual and (classes[1:] > classes[:-1]).all():  # as a network keeps them: 3 us instead of 17
         return np.array(classes)
-    distinct = unique_labels(_read(classes, "classes").ravel(), "classes")[0]
+    distinct = unique_labels(read_targets(classes, "classes").ravel(), "classes")[0]
     if len(distinct) != n_classes:
         raise ValueError(f"classes must have {n_classes} distinct labels, got {len(distinct)} ({some(distinct)})")
     return distinct

@@ -107,9 +107,14 @@ def split(net: Network, rows: Rows, X_val: Any, y_val: Any, fraction: Any) -> tu
     return replace(rows, numbers=train), take(rows, held)
 
 
-def held_out_rows(n: int, fraction: float, codes: np.ndarray | None, seed: int) -> np.ndarray:
-    """Sorted row numbers of a random part; the same part of each class where there are labels."""
-    rng = np.random.default_rng([seed, 1])
+def held_out_rows(n: int, fraction: float, codes: np.ndarray | None, seed: int, partition: int = 0) -> np.ndarray:
+    """Sorted row numbers of a random part; the same part of each class where there are labels.
+
+    Partitions of a cluster draw each their own; those of partition 0 are those of rows that are no partition.
+    """
+    rng = np.random.default_rng(
+        [seed, 1, partition]
+    )  # without the last word it is the same: 0 is what it is filled with
     groups = [np.arange(n)] if codes is None else [np.flatnonzero(codes == c) for c in np.unique(codes)]
     order = np.concatenate([rng.permutation(g) for g in groups])
     # Of each group its share, remainders carried on: the total is right to one row.

@@ -1,0 +1,187 @@
+"""What a worker tells of a partition before the first round: what its rows look like, and the first that is bad."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..checks import AnyMatrix, SparseMatrix, check_matrix, check_rows, check_weights, first_row
+from ..data.usable import one_column
+from ..frames import is_frame
+from ..labels import first_fraction, positions, some, unique_labels
+from ..layers import Layer
+from ..losses import Loss
+from ..models import check_sparse, n_outputs
+from ..targets import are_probabilities, is_multilabel, prepare_targets, read_targets
+from ..validation import check_finite_in
+from .parts import MemoryPart
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """What a network is, as far as rows have to fit it."""
+
+    layers: list[Layer]
+    loss: Loss
+    dtype: str
+    classes: np.ndarray | None
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """The labels of y, sorted, and how many rows have each; `probabilities` are numbers instead, within 0..1."""
+
+    distinct: np.ndarray
+    counts: np.ndarray
+    probabilities: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Numbers:
+    """Mean and variance of y, where it holds numbers or soft targets."""
+
+    mean: np.ndarray
+    variance: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What was seen of a partition.
+
+    Attributes
+    ----------
+    number, n_rows, n_columns, n_bytes : int
+        The bytes are those of X.
+    names : tuple of str, or None
+        Of the columns.
+    dtypes : tuple of str
+        Of X; of each column of a data frame.
+    y_shape : tuple of int
+        Of one row of y.
+    y : Labels or Numbers, or None
+        None where there are no rows.
+    weight : float
+        The sum of the sample weights.
+    error : Exception, or None
+        What is wrong with the first bad row, or with all of them.
+    n_skipped : int
+        Bad rows that are left out.
+    """
+
+    number: int
+    n_rows: int = 0
+    n_columns: int = 0
+    n_bytes: int = 0
+    names: tuple[str, ...] | None = None
+    dtypes: tuple[str, ...] = ()
+    y_shape: tuple[int, ...] = ()
+    y: Labels | Numbers | None = None
+    weight: float = 0.0
+    error: Exception | None = None
+    n_skipped: int = 0
+
+
+def look(part: MemoryPart, question: Question) -> Look:
+    """Look at all rows of a partition. An error is part of what is told: the client raises that of the first one."""
+    try:
+        return _look(part, question)
+    except (ValueError, TypeError, OSError) as error:
+        return Look(part.number, error=error)
+
+
+def _look(part: MemoryPart, question: Question) -> Look:
+    of = f"of partition {part.number}"
+    if part.X is None or not hasattr(part.X, "__len__"):
+        raise TypeError(f"X {of} must be a 2-D array or a data frame, got {type(part.X).__name__}")
+    n = len(part)
+    if part.y is None:
+        raise ValueError(f"y {of} is missing: lists of X alone must hold pairs (X, y)")
+    if n == 0:
+        check_rows(np.asarray(part.y), 0, f"y {of}")
+        return Look(part.number)
+    matrix = check_matrix(part.X, f"X {of}")
+    check_sparse(question.layers, matrix, f"X {of}")
+    check_finite_x(matrix, question.dtype, f"X {of}")
+    array = read_targets(part.y, f"y {of}")
+    weights = check_weights(part.weight, n, f"sample_weight {of}")
+    if weights is not None and not (weights.max() == 0 or 1e-100 < weights.max() < 1e100):
+        raise ValueError(f"sample_weight {of} must be within 1e-100..1e100, got {weights.max():g}")
+    return Look(
+        part.number,
+        n,
+        matrix.n_columns,
+        _bytes_of(matrix),
+        matrix.feature_names,
+        dtypes_of(part.X, matrix),
+        array.shape[1:],
+        look_at_targets(array, question, n, n_outputs(question.layers, matrix.n_columns), f"y {of}"),
+        float(n if weights is None else weights.sum()),
+    )
+
+
+def dtypes_of(X: Any, matrix: AnyMatrix) -> tuple[str, ...]:
+    """The dtype of an array, or those of the columns of a data frame."""
+    if is_frame(X):
+        dtypes = X.schema.types if hasattr(X, "schema") and hasattr(X.schema, "types") else X.dtypes
+        return tuple(map(str, dtypes))
+    return (str(matrix.array.dtype),)
+
+
+def check_finite_x(matrix: AnyMatrix, dtype: str, name: str) -> None:
+    """Refuse numbers that are not finite in the network's dtype, naming row and column."""
+    if isinstance(matrix, SparseMatrix):
+        check_finite_in(matrix, dtype, name)
+        return
+    array = matrix.array
+    if array.dtype.kind != "f":
+        return
+    with np.errstate(over="ignore"):
+        row = first_row(array, lambda rows: ~np.isfinite(rows.astype(dtype, copy=False)))
+        if row is None:
+            return
+        column = int(np.argmin(np.isfinite(array[row].astype(dtype))))
+    shown = column if matrix.feature_names is None else repr(matrix.feature_names[column])
+    value = array[row, column]
+    why = "must be finite" if not np.isfinite(value) else f"must be finite in {dtype}"
+    raise ValueError(f"{name} {why}, got {value} in row {row}, column {shown}; fill or drop it")
+
+
+def look_at_targets(y: np.ndarray, question: Question, n_rows: int, n_outputs: int, name: str) -> Labels | Numbers:
+    """What y is: as `targets.prepare_targets` sees it, but that a partition need not hold all labels."""
+    loss, known = question.loss, question.classes
+    check_rows(y, n_rows, name)
+    holds_labels = loss.task != "regression" and not is_multilabel(loss, n_outputs) and one_column(y).ndim == 1
+    if not holds_labels:
+        targets = prepare_targets(y, loss, n_rows, n_outputs, known, may_infer=False, name=name)
+        check_finite_in(targets.matrix, question.dtype, name)
+        if targets.codes is not None and targets.classes_ is not None:  # one-hot
+            counts = np.bincount(targets.codes, minlength=len(targets.classes_))
+            return Labels(targets.classes_[counts > 0], counts[counts > 0])
+        numbers = targets.matrix.array.astype(np.float64)
+        return Numbers(numbers.mean(axis=0), numbers.var(axis=0))
+    y = one_column(y)
+    if y.dtype.kind in "fcV" and (y.dtype.kind != "f" or not np.isfinite(y).all() or first_fraction(y) is not None):
+        prepare_targets(y, loss, n_rows, n_outputs, known, may_infer=False, name=name)  # refuses all but probabilities
+        assert are_probabilities(y, known)
+        return Labels(np.arange(2), np.zeros(2, np.intp), probabilities=True)
+    distinct, codes = unique_labels(y, name)
+    if known is not None:
+        _, is_known = positions(distinct, known)
+        if not is_known.all():
+            raise ValueError(
+                f"{name} has labels never seen in fit: {some(distinct[~is_known])}; known are {some(known)}"
+            )
+    n_classes = max(2, n_outputs)
+    if len(distinct) > n_classes:
+        raise ValueError(
+            f"{name} has {len(distinct)} distinct labels ({some(distinct)}), but the network is for {n_classes} classes"
+        )
+    return Labels(distinct, np.bincount(codes))
+
+
+def _bytes_of(matrix: AnyMatrix) -> int:
+    if isinstance(matrix, SparseMatrix):
+        return sum(buffer.nbytes for buffer in matrix.buffers)
+    return int(matrix.array.nbytes)

@@ -1,0 +1,292 @@
+"""One pass over all partitions before the first round: what is wrong with one is said with its number; labels, counts.
+
+Each partition is looked at where it lies; the client merges what it is told in the order of partitions.
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..arguments import check_fraction
+from ..checks import Matrix
+from ..labels import some
+from ..models import n_outputs
+from ..targets import Targets, class_weights, prepare_targets
+from .inputs import blocks_of, placed
+from .looks import Labels, Look, Question, look
+from .parts import MemoryPart
+from .skew import warn_of_skew
+
+if TYPE_CHECKING:
+    from ..network import Network
+    from .cluster import Cluster
+
+
+@dataclass(frozen=True, eq=False)
+class Partitions:
+    """Partitions that fit a network, in their order; empty ones are not among them.
+
+    Attributes
+    ----------
+    parts : list of Future
+        Of a `parts.Part` each, numbered from 0.
+    rows, held : list of int
+        Rows to train on, and to validate with.
+    classes : ndarray or None
+        The sorted labels.
+    class_weight : dict of label to weight, or None
+    n_features : int
+    names : tuple of str, or None
+        Of the columns.
+    n_empty : int
+        Partitions without rows that were left out.
+    n_skipped : int
+        Bad rows that are left out.
+    least_rounds : int
+        Rounds of an epoch that bound what one reads from files.
+    """
+
+    parts: list[Any]
+    rows: list[int]
+    held: list[int]
+    classes: np.ndarray | None
+    class_weight: dict[Any, float] | None
+    n_features: int
+    names: tuple[str, ...] | None
+    n_empty: int = 0
+    n_skipped: int = 0
+    least_rounds: int = 1
+
+    def updates(self, batch_size: int | None) -> list[int]:
+        """Updates of an epoch, of each partition."""
+        return [-(-n // min(n, batch_size or n)) for n in self.rows]
+
+
+def partitions(
+    net: Network,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    cluster: Cluster,
+    *,
+    n_partitions: int = 8,
+    class_weight: Any = None,
+    validation_fraction: float = 0.0,
+    batch_size: int | None = 128,
+    mode: str = "local",
+) -> Partitions:
+    """Put the rows on the workers, look at them, and build the network for them.
+
+    Parameters
+    ----------
+    net : Network
+        Is built, and told labels and names of columns.
+    X, y, sample_weight
+        See `inputs.blocks_of`; or X a path, several, or a `fp.data.Dataset`.
+    cluster : Cluster
+    n_partitions : int, default 8
+        Of what does not come in partitions. The result of a fit depends on it.
+    class_weight : "balanced" or dict of label to weight, optional
+        "balanced" counts the labels of all partitions.
+    validation_fraction : float in [0, 1), default 0
+        Of each partition.
+    batch_size : int or None
+    mode : {"local", "sync"}
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the partition, counted from 0, and what does not fit.
+    FileError, OSError
+        Naming the file.
+
+    Warns
+    -----
+    RuntimeWarning
+        If there are fewer partitions than workers, or partitions hold quite different rows.
+    """
+    fraction = check_fraction("validation_fraction", validation_fraction)
+    question = Question(net.layers, net.loss, net.dtype, net.classes_)
+    parts = placed(blocks_of(X, y, sample_weight, n_partitions), cluster)
+    ask = functools.partial(_looks, parts, question, cluster)
+    looks = cluster.run(ask, "looking at the partitions")
+    kept = _check(looks, net)
+    classes = _adopt(net, kept)
+    resolved = _resolve(class_weight, kept, classes)
+    held = [int(np.rint(seen.n_rows * fraction)) for seen in kept]
+    _check_held(kept, held, fraction)
+    if mode == "local":
+        warn_of_skew(kept)
+    _warn_of_few(len(kept), len(cluster.workers()))
+    first = kept[0]
+    return Partitions(
+        _renumbered(parts, kept, cluster),
+        [seen.n_rows - n for seen, n in zip(kept, held, strict=True)],
+        held,
+        classes,
+        resolved,
+        first.n_columns,
+        first.names,
+        n_empty=len(looks) - len(kept),
+    )
+
+
+def _looks(parts: list[Any], question: Question, cluster: Cluster) -> list[Any]:
+    """Futures of what is seen; Dask runs each where its partition lies."""
+    return [cluster.submit(look, part, question, name="look") for part in parts]
+
+
+# ---- what was seen --------------------------------------------------------------------------------------------------
+
+
+def _check(looks: list[Look], net: Network) -> list[Look]:
+    """Those with rows, which all fit the network and each other; raises for the first that does not."""
+    for seen in looks:
+        if seen.error is not None:
+            raise seen.error
+    kept = [seen for seen in looks if seen.n_rows]
+    if not kept:
+        raise ValueError(f"X is empty: none of its {len(looks)} partitions has rows")
+    names = getattr(net, "feature_names_in_", None)
+    for seen in kept:
+        _check_columns(seen, kept[0], None if names is None else tuple(names))
+        if net.is_built and seen.n_columns != net.n_features_:
+            raise ValueError(f"X of partition {seen.number} has {seen.n_columns} features, expected {net.n_features_}")
+        if seen.y_shape != kept[0].y_shape:
+            shapes = [("n", *shape) for shape in (seen.y_shape, kept[0].y_shape)]
+            raise ValueError(
+                f"y of partition {seen.number} has the shape ({', '.join(map(str, shapes[0]))}), that of partition "
+                f"{kept[0].number} ({', '.join(map(str, shapes[1]))})"
+            )
+    if not sum(seen.weight for seen in kept):
+        raise ValueError("sample_weight must not be zero for all samples")
+    return kept
+
+
+def _check_columns(seen: Look, first: Look, fitted: tuple[str, ...] | None) -> None:
+    """Refuse a partition with other columns than the first one, or than those of a former fit, or of other dtypes.
+
+    Kernels read any dtype, but a partition with another one was mostly made in another way: bytes 0..255 among floats
+    of 0..1 train without an error.
+    """
+    for names, whose in ((fitted, "those of the fit before"), (first.names, f"those of partition {first.number}")):
+        if names is not None and seen.names is not None and seen.names != names:
+            missing, more = [n for n in names if n not in seen.names], [n for n in seen.names if n not in names]
+            parts = [f"{what} {some(found)}" for what, found in (("lacks", missing), ("adds", more)) if found]
+            what = " and ".join(parts) or "has them in another order"
+            raise ValueError(f"X of partition {seen.number} must have the columns as {whose}; it {what}")
+    if (seen.names is None) != (first.names is None):
+        which = "no names" if seen.names is None else "names"
+        raise ValueError(
+            f"X of partition {seen.number} has {which} of columns, that of partition {first.number} has "
+            f"{'none' if first.names is None else 'some'}: give all as arrays, or all as data frames"
+        )
+    if seen.n_columns != first.n_columns:
+        raise ValueError(
+            f"X of partition {seen.number} has {seen.n_columns} columns, that of partition {first.number} "
+            f"{first.n_columns}"
+        )
+    for j, (ours, theirs) in enumerate(zip(seen.dtypes, first.dtypes, strict=False)):
+        if ours != theirs:
+            column = f", column {seen.names[j]!r}," if seen.names is not None and len(seen.dtypes) > 1 else ""
+            raise TypeError(
+                f"X of partition {seen.number}{column} has dtype {ours}, that of partition {first.number} {theirs}: "
+                f"make them one, as by astype({theirs!r}), once you know why they differ"
+            )
+
+
+def _adopt(net: Network, kept: list[Look]) -> np.ndarray | None:
+    """Build the network for the partitions, as `Network.fit` does for its rows; returns the classes."""
+    first = kept[0]
+    width = n_outputs(net.layers, first.n_columns)
+    targets = _targets(net, kept, width)
+    net._adopt(Matrix.of(np.zeros((1, first.n_columns), net.dtype), "X", first.names), targets)
+    return targets.classes_
+
+
+def _targets(net: Network, kept: list[Look], width: int) -> Targets:
+    """What y is to the network: targets like those of all partitions together."""
+    first = kept[0]
+    if not isinstance(first.y, Labels):
+        sample = np.full((1, *first.y_shape), 1.0 / max(1, width))  # soft targets of the sum 1, too
+        return prepare_targets(sample, net.loss, 1, width, net.classes_, may_infer=False)
+    distinct = merged_labels(kept)
+    if len(first.y_shape) and first.y_shape[0] > 1:  # one-hot: labels are places
+        distinct = np.eye(width)[:1]
+    if any(isinstance(seen.y, Labels) and seen.y.probabilities for seen in kept):
+        distinct = np.array([0.5])
+    return prepare_targets(distinct, net.loss, None, width, net.classes_)
+
+
+def merged_labels(kept: list[Look]) -> np.ndarray:
+    """The labels of all partitions, sorted."""
+    found: np.ndarray | None = None
+    for seen in kept:
+        assert isinstance(seen.y, Labels)
+        labels = seen.y.distinct
+        if found is not None and (labels.dtype.kind in "biuf") != (found.dtype.kind in "biuf"):
+            kinds = ["numbers" if a.dtype.kind in "biuf" else "no numbers" for a in (labels, found)]
+            raise TypeError(
+                f"labels in y must be of one type: in partition {seen.number} they are {kinds[0]} ({some(labels)}), "
+                f"before {kinds[1]} ({some(found)})"
+            )
+        try:
+            found = labels if found is None else np.unique(np.concatenate([found, labels]))
+        except TypeError as error:
+            raise TypeError(f"labels in y must be of one type that can be sorted: {error}") from error
+    assert found is not None
+    return found
+
+
+def _resolve(class_weight: Any, kept: list[Look], classes: np.ndarray | None) -> dict[Any, float] | None:
+    """The weight of each label."""
+    if class_weight is None:
+        return None
+    if classes is None or not all(isinstance(seen.y, Labels) and not seen.y.probabilities for seen in kept):
+        raise ValueError("class_weight needs labels in y, not numbers, soft or multilabel targets: use sample_weight")
+    counts = np.zeros(len(classes), np.intp)
+    for seen in kept:
+        assert isinstance(seen.y, Labels)
+        counts[np.searchsorted(classes, seen.y.distinct)] += seen.y.counts
+    weights = class_weights(class_weight, counts, classes)
+    return dict(zip(classes.tolist(), weights.tolist(), strict=True))
+
+
+def _check_held(kept: list[Look], held: list[int], fraction: float) -> None:
+    """Refuse a fraction that leaves nothing to validate with, or nothing of a partition to train on."""
+    if fraction and not sum(held):
+        raise ValueError(
+            f"validation_fraction={fraction} of partitions of at most {max(seen.n_rows for seen in kept)} rows leaves "
+            f"none to validate with"
+        )
+    for seen, n in zip(kept, held, strict=True):
+        if n == seen.n_rows:
+            raise ValueError(
+                f"validation_fraction={fraction} of the {n} rows of partition {seen.number} leaves none to train on"
+            )
+
+
+def _warn_of_few(n: int, n_workers: int) -> None:
+    if n < n_workers:
+        warnings.warn(
+            f"{n} partition{'s' if n > 1 else ''} for {n_workers} workers: {n_workers - n} will have nothing to do; "
+            f"cut X into more (rechunk, repartition, n_partitions)",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+
+
+def _renumbered(parts: list[Any], kept: list[Look], cluster: Cluster) -> list[Any]:
+    """The partitions with rows, numbered from 0 again: the bits of a fit are those without the empty ones."""
+    futures = []
+    for number, seen in enumerate(kept):
+        part = parts[seen.number]
+        if number != seen.number:
+            part = cluster.submit(MemoryPart.numbered, part, number, name="part")
+        futures.append(part)
+    return futures
