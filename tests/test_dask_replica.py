@@ -9,8 +9,7 @@ import fastprop as fp
 from fastprop.dask import sums
 from fastprop.dask.job import Job
 from fastprop.dask.messages import Share, State
-from fastprop.dask.replica import evaluate_group, gradient_group, train_group
-from fastprop.dask.scores import merged
+from fastprop.dask.replica import gradient_group, train_group
 from fastprop.dask.state import layout_of, put, taken
 from fastprop.dask.update import Updater
 from fastprop.segments import epoch_keys, shuffle_rows
@@ -38,7 +37,6 @@ class Part:
         n_updates = -(-n // size)
         first, last = (n_updates * k // share.n_rounds for k in (share.number, share.number + 1))
         return self.rows_at(net, numbers[first * size : last * size], job)
-
 
     def everything(self, net, job):
         half = len(self.X) // 2

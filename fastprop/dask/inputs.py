@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..checks import as_array, is_sparse
-from ..data.dataset import Dataset
 from ..frames import is_frame
 from .parts import MemoryPart
 
