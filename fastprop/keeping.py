@@ -17,6 +17,7 @@ import numpy as np
 from . import checkpoints, models
 from .atomic import check_writable
 from .errors import FileError
+from .kernels.optimizers import Sgd
 from .runs import Run, Snapshot, Weights, run_from_description
 from .workspace import Parameters
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from .trainer import Settings
 
 BEST = "best"
+ROWS = Sgd  # a rule without slots, for parameters of which only rows are used
+OUTER = "outer."  # the outer optimizer's state, with a number behind it
 
 
 def check_path(name: str, path: Any) -> Path:
@@ -75,6 +78,7 @@ class Moment:
         source = net._parameters
         self.parameters = parameters or Parameters(net._built(), source.rule)
         self.best = None if run is None else run.standing.best
+        self.outer = () if run is None else run.outer
         if run is not None and run.state is not None:
             self.parameters.restore(run.state)
         else:
@@ -106,6 +110,8 @@ class Moment:
             arrays |= _prefixed(f"slots.{row - 2}", models.named_arrays(plan, parameters, row))
         if self.best is not None:
             arrays |= _prefixed(BEST, _named(plan, parameters.rule, self.best))
+        for k, row in enumerate(self.outer):
+            arrays |= _prefixed(f"{OUTER}{k}", _named_row(plan, row))
         return arrays
 
 
@@ -121,6 +127,20 @@ def _unnamed(plan: Plan, rule: Any, arrays: Mapping[str, np.ndarray]) -> Weights
     parameters = Parameters(plan, rule)
     models.set_named_arrays(plan, parameters, arrays)
     return parameters.rows[0].copy(), parameters.statistics.copy()
+
+
+def _named_row(plan: Plan, row: np.ndarray) -> dict[str, np.ndarray]:
+    """A row of parameters of any meaning, unpadded, by name."""
+    parameters = Parameters(plan, ROWS)
+    parameters.rows[1] = row
+    return models.named_arrays(plan, parameters, 1)
+
+
+def _unnamed_row(plan: Plan, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The reverse of `_named_row`."""
+    parameters = Parameters(plan, ROWS)
+    models.set_named_arrays(plan, parameters, arrays, 1, finite=False)
+    return parameters.rows[1].copy()
 
 
 def _prefixed(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -167,7 +187,8 @@ def restore(
         If the description and the arrays do not fit each other.
     """
     plan, parameters = net._built(), net._parameters
-    best, groups = groups.get(BEST), {k: g for k, g in groups.items() if k not in ("", BEST)}
+    best, outer = groups.get(BEST), [g for k, g in sorted(groups.items()) if k.startswith(OUTER)]
+    groups = {k: g for k, g in groups.items() if k not in ("", BEST) and not k.startswith(OUTER)}
     if description["rule"] == parameters.rule.component_name:  # else the optimizer was changed, and starts anew
         if set(groups) != {f"slots.{i}" for i in range(len(parameters.rows) - 2)}:
             raise ValueError(f"it has the optimizer's state {sorted(groups)}")
@@ -188,7 +209,8 @@ def restore(
             raise ValueError("its best weights are missing")
         state = parameters.snapshot()
         parameters.rows[0], parameters.statistics[:] = weights
-    net._run = run_from_description(description["run"], weights, state, custom)
+    rows = tuple(_unnamed_row(plan, arrays) for arrays in outer)
+    net._run = run_from_description(description["run"], weights, state, rows, custom)
     net._penalties = net._run.penalties
 
 
@@ -200,14 +222,15 @@ def portable(net: Network) -> Any:
     run, plan, rule = run.now(), net._built(), net._parameters.rule
     best, last = run.standing.best, None if run.state is None else (run.state[0][0], run.state[1])
     named = [None if weights is None else _named(plan, rule, weights) for weights in (best, last)]
-    return replace(run, standing=replace(run.standing, best=None), state=None), *named
+    outer = [_named_row(plan, row) for row in run.outer]
+    return replace(run, standing=replace(run.standing, best=None), state=None, outer=()), outer, *named
 
 
 def from_portable(net: Network, pending: Any) -> Run | None:
     """The reverse of `portable`, for a network that has its arrays."""
     if pending is None:
         return None
-    run, *named = pending
+    run, outer, *named = pending
     plan, parameters = net._built(), net._parameters
     best, last = (None if arrays is None else _unnamed(plan, parameters.rule, arrays) for arrays in named)
     state = None
@@ -215,7 +238,8 @@ def from_portable(net: Network, pending: Any) -> Run | None:
         rows, _, count = parameters.snapshot()
         rows[0] = last[0]
         state = rows, last[1], count
-    pending_run: Run = replace(run, standing=replace(run.standing, best=best), state=state)
+    rows = tuple(_unnamed_row(plan, arrays) for arrays in outer)
+    pending_run: Run = replace(run, standing=replace(run.standing, best=best), state=state, outer=rows)
     return pending_run
 
 

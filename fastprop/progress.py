@@ -35,6 +35,9 @@ class Silent:
         The fraction is NaN where the number of rows is unknown.
         """
 
+    def round(self, number: int, n_rounds: int, loss: float, rows: int) -> None:
+        """On a cluster: `number` of an epoch's rounds are done, with this mean loss, the last one on `rows` rows."""
+
     def close(self) -> None:
         """Leave the bar as it stands. May be called twice."""
 
@@ -90,6 +93,11 @@ class Progress(Silent):
         self.rate.add(rows)
         if time.monotonic() >= self.next_refresh:
             self._show(self.done + fraction)
+
+    def round(self, number: int, n_rounds: int, loss: float, rows: int) -> None:
+        self._end_compiling()
+        self.fields |= {"status": f"round {number}/{n_rounds}", "results": _results({"loss": loss})}
+        self.advance(number / n_rounds, rows)
 
     def close(self) -> None:
         self._end_compiling()

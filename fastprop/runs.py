@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .validation import Rows
 
 Weights: TypeAlias = "tuple[np.ndarray, np.ndarray]"  # row 0 of the parameters, and the running statistics
+ON_CLUSTER = "mode"  # an argument that only runs on a cluster have
 Snapshot: TypeAlias = "tuple[np.ndarray, np.ndarray, int]"  # of `Parameters.snapshot`
 
 
@@ -72,6 +73,8 @@ class Run:
         Whether early stopping or a callback ended it.
     state : Snapshot or None
         Of the parameters, if training stands elsewhere than the network does, which may have the best weights.
+    outer : tuple of ndarray
+        On a cluster: the outer optimizer's state, as rows of parameters.
     is_pending : bool
         Whether the next fit goes on with it.
     """
@@ -88,6 +91,7 @@ class Run:
     seconds: float = 0.0
     is_stopped: bool = False
     state: Snapshot | None = None
+    outer: tuple[np.ndarray, ...] = ()
     is_pending: bool = False
 
     def now(self) -> Run:
@@ -102,6 +106,12 @@ class Run:
         ValueError
             Naming the first that differs.
         """
+        if (ON_CLUSTER in arguments) is not (ON_CLUSTER in self.arguments):
+            other = "fastprop.dask.fit" if ON_CLUSTER in self.arguments else "Network.fit"
+            raise ValueError(
+                f"the run in the checkpoint is one of {other}: go on with that, or give its weights to another network "
+                f"by set_weights(net.get_weights())"
+            )
         for name, value in arguments.items():
             if self.arguments.get(name) != value:
                 raise ValueError(
@@ -146,16 +156,31 @@ def run_of(net: Network, settings: Settings, rows: Rows, stream: Any = None) -> 
         arguments["n_samples without those of validation_fraction"] = rows.n_used
     else:
         arguments |= {"n_samples": stream.data.n_samples, "rows of a window (memory_limit)": stream.window_rows}
+    return begun(net, arguments, settings.epochs)
+
+
+def begun(net: Network, arguments: Mapping[str, Any], epochs: int) -> Run:
+    """The network's pending run if there is one, else a new one with these arguments.
+
+    Raises
+    ------
+    ValueError
+        If the pending one had other arguments.
+    """
     run = net._run
     if run is None or not run.is_pending:
         return Run(arguments, net.epochs_done)
     run = run.now()
-    run.check(arguments, settings.epochs)
+    run.check(arguments, epochs)
     return replace(run, is_pending=False)
 
 
 def run_from_description(
-    description: Mapping[str, Any], best: Weights | None, state: Snapshot | None, custom: Mapping[str, Any] | None
+    description: Mapping[str, Any],
+    best: Weights | None,
+    state: Snapshot | None,
+    outer: tuple[np.ndarray, ...],
+    custom: Mapping[str, Any] | None,
 ) -> Run:
     """The pending run that `Run.describe` described.
 
@@ -174,6 +199,7 @@ def run_from_description(
         place=None if place is None else Place(**place),
         rate=None if rate is None else schedule_from_description(rate, custom),
         state=state,
+        outer=outer,
         is_pending=True,
     )
     _check(run)
