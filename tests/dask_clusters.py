@@ -8,6 +8,9 @@ from collections.abc import Iterator
 import dask
 from distributed import Client, LocalCluster
 
+import fastprop as fp
+from fastprop import models
+
 
 @contextlib.contextmanager
 def local(n_workers: int = 2, processes: bool = False, n_threads: int = 1) -> Iterator[Client]:
@@ -21,3 +24,10 @@ def local(n_workers: int = 2, processes: bool = False, n_threads: int = 1) -> It
         Client(cluster, set_as_default=False) as client,
     ):
         yield client
+
+
+def arrays_of(net: fp.Network) -> dict[str, bytes]:
+    """All that training changes, as bytes."""
+    arrays = models.portable(net._built(), net._parameters)
+    named = dict(arrays["values"]) | {f"{k}.{n}": a for k, slot in enumerate(arrays["slots"]) for n, a in slot.items()}
+    return {name: array.tobytes() for name, array in named.items()} | {"count": str(arrays["count"]).encode()}

@@ -1,0 +1,359 @@
+"""`fastprop.dask.fit` on clusters within this process; those of processes are in test_dask_kills.py."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pickle
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from dask_clusters import arrays_of, local
+
+pytest.importorskip("distributed")
+
+import dask.array as da
+from distributed import Client
+
+import fastprop as fp
+from fastprop.dask import ClusterError, course, crew
+from fastprop.dask.cost import update_seconds, usual_sync_every
+from fastprop.dask.course import fit
+from fastprop.dask.outer import stepped
+from fastprop.dask.rounds import LocalRounds, Point, SyncRounds
+
+N, BATCH = 640, 20
+rng = np.random.default_rng(0)
+X = rng.normal(size=(N, 6)).astype(np.float32)
+LABELS = (X[:, 0] * X[:, 1] + 0.3 * rng.normal(size=N) > 0).astype(int)
+WEIGHTS = rng.integers(0, 3, N).astype(float)
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Client]:
+    with local(2) as client:
+        yield client
+
+
+def network(optimizer: Any = "adam", extra: tuple[Any, ...] = (), **options: Any) -> fp.Network:
+    layers = [fp.Dense(8, activation="tanh"), *extra, fp.Dense(2)]
+    return fp.Network(layers, loss="cross_entropy", optimizer=optimizer, seed=5, **options)
+
+
+def trained(client: Client, net: fp.Network, **arguments: Any) -> dict[str, list[float]]:
+    arguments = {"epochs": 2, "batch_size": BATCH, "progress": False, "n_partitions": 8} | arguments
+    if arguments.get("mode") != "sync":
+        arguments = {"sync_every": 2} | arguments
+    return fit(net, X, LABELS, client=client, **arguments)
+
+
+def of_epochs(history: dict[str, list[float]]) -> dict[str, list[float]]:
+    return {name: values for name, values in history.items() if name != "time"}
+
+
+NESTEROV = fp.SGD(lr=0.7, momentum=0.9, nesterov=True)
+RUNS: dict[str, Callable[[], tuple[fp.Network, dict[str, Any]]]] = {
+    "local": lambda: (network("adam", (fp.BatchNorm(), fp.Dropout(0.3))), {"outer": NESTEROV}),
+    "sync": lambda: (
+        network(fp.SGD(0.1, momentum=0.9), (fp.Dropout(0.3),), l2=1e-3),
+        {"mode": "sync", "sample_weight": WEIGHTS, "batch_size": 80},
+    ),
+}
+
+
+# ---- the same bits ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_bits_do_not_depend_on_workers(client, run, monkeypatch):
+    def bits(client: Client) -> tuple[Any, ...]:
+        net, arguments = RUNS[run]()
+        history = trained(client, net, validation_fraction=0.25, **arguments)
+        return of_epochs(history), arrays_of(net)
+
+    expected = bits(client)
+    for n_workers, n_threads in ((1, 2), (4, 1)):
+        with local(n_workers, n_threads=n_threads) as other:
+            monkeypatch.setattr(crew, "FAN_IN", 2)  # four answers are added by tasks
+            monkeypatch.setattr(crew, "EMBEDDED_BYTES", 0)  # the state goes up by itself
+            assert bits(other) == expected
+
+
+@pytest.mark.parametrize(("dtype", "error"), [("float32", 1e-5), ("float64", 1e-12)])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_sync_is_training_on_one_machine(client, dtype, error, weighted):
+    here, there = (network(fp.SGD(0.1, momentum=0.9), l2=1e-3, dtype=dtype) for _ in range(2))
+    arguments = {"epochs": 1, "batch_size": 70, "sample_weight": WEIGHTS if weighted else None, "progress": False}
+    expected = here.fit(X, LABELS, **arguments)
+    history = trained(client, there, mode="sync", **arguments)
+    assert history["loss"] == pytest.approx(expected["loss"], rel=error)
+    assert history["lr"] == expected["lr"]
+    assert here._parameters.count == there._parameters.count
+    for name, array in here.state_dict().items():
+        scale = np.abs(array).max()
+        np.testing.assert_allclose(there.state_dict()[name], array, rtol=0, atol=error * scale, err_msg=name)
+
+
+def test_a_round_an_epoch_of_one_partition_is_training_on_one_machine(client):
+    here, there = (network(fp.Adam(fp.schedules.Exponential(0.01, 0.99)), (fp.Dropout(0.2),)) for _ in range(2))
+    windows = np.arange(N)  # window 0 of a stream has the permutation of an epoch of rows in memory
+    expected = here.fit(X[windows], LABELS, epochs=3, batch_size=BATCH, progress=False)
+    history = trained(client, there, epochs=3, n_partitions=1, sync_every=1000)
+    assert arrays_of(there) == arrays_of(here)
+    assert history["rounds"] == [1, 1, 1]
+    np.testing.assert_allclose(history["loss"], expected["loss"], rtol=1e-6)
+    assert history["lr"] == expected["lr"]
+
+
+# ---- a fit --------------------------------------------------------------------------------------------------------
+
+
+def test_it_learns(client):
+    net = network(fp.Adam(0.03))
+    history = trained(client, net, epochs=12, sync_every=4, X_val=X, y_val=LABELS)
+    assert history["val_accuracy"][-1] > 0.85
+    assert net.history_ is history
+    assert net.epochs_done == 12
+    measured = net.evaluate(X, LABELS)
+    assert history["val_accuracy"][-1] == pytest.approx(measured["accuracy"])
+    assert history["val_loss"][-1] == pytest.approx(measured["loss"], rel=1e-5)
+
+
+def test_dask_arrays(client):
+    expected, net = network(), network()
+    trained(client, expected)
+    with client.as_current():  # taken without being named
+        fit(net, da.from_array(X, (80, 3)), da.from_array(LABELS, 80), 2, BATCH, sync_every=2, progress=False)
+    assert arrays_of(net) == arrays_of(expected)
+
+
+def test_a_second_fit_goes_on(client):
+    once, twice = network(), network()
+    trained(client, once, epochs=3)
+    trained(client, twice, epochs=1)
+    history = trained(client, twice, epochs=2)
+    assert len(history["loss"]) == 2
+    assert arrays_of(twice) == arrays_of(once)
+
+
+def test_rounds_of_an_epoch():
+    plan = network().build(784)._built()
+    assert usual_sync_every(plan, 128) == pytest.approx(0.25 / update_seconds(plan, 128), abs=1)
+    wide = fp.Network([fp.Dense(512), fp.Dense(512), fp.Dense(10)]).build(784)._built()
+    assert usual_sync_every(wide, 128) == 47
+    assert usual_sync_every(wide, 10**6) == 1
+
+
+def test_partitions_of_any_size_end_the_epoch_together(client):
+    net, sizes = network(), [200, 30, 7, 403]
+    ends = np.cumsum([0, *sizes])
+    parts = [(X[a:b], LABELS[a:b]) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    futures = client.scatter(parts, hash=False)
+    history = fit(net, futures, None, 2, BATCH, sync_every=4, client=client, progress=False)
+    assert history["rounds"] == [6, 6]  # 21 updates of the largest
+    assert net._parameters.count == 42
+
+
+def test_callbacks(client):
+    class Watching:
+        seen: list[int] = []
+
+        def on_epoch_end(self, net: fp.Network, epoch: int, logs: dict[str, float]) -> bool:
+            self.seen.append(epoch)
+            assert logs.keys() == {"loss", "lr", "time", "penalty", "rounds"}
+            net.optimizer.lr = 0.25
+            if epoch == 1:
+                net.set_weights([(0 * W, 0 * b) for W, b in net.get_weights()])
+                net.optimizer.lr = 0.0
+            return epoch == 2
+
+    net, callback = network(fp.SGD(0.5)), Watching()
+    history = trained(client, net, epochs=9, callbacks=callback)
+    assert callback.seen == [0, 1, 2]
+    assert history["lr"] == [0.5, 0.25, 0.0]
+    assert not any(array.any() for array in net.state_dict().values())
+
+
+@pytest.mark.parametrize("mode", ["local", "sync"])
+def test_early_stopping_restores_the_best(client, mode):
+    net = network(fp.SGD(fp.schedules.Exponential(0.5, 1.3)))  # goes well, then badly
+    batch = 160 if mode == "sync" else BATCH
+    history = trained(client, net, epochs=30, early_stopping=2, validation_fraction=0.2, mode=mode, batch_size=batch)
+    losses = history["val_loss"]
+    assert len(losses) == int(np.argmin(losses)) + 3 < 30
+    again = network(fp.SGD(fp.schedules.Exponential(0.5, 1.3)))
+    trained(client, again, epochs=len(losses) - 2, validation_fraction=0.2, mode=mode, batch_size=batch)
+    assert arrays_of(net) == arrays_of(again)
+
+
+def test_the_progress_bar_shows_rounds(client, capsys):
+    trained(client, network(), progress=True)
+    assert "round 2/2" in capsys.readouterr().err
+
+
+# ---- the outer optimizer ------------------------------------------------------------------------------------------
+
+
+def test_outer_steps():
+    w, change = np.array([1.0, 2.0], np.float32), np.array([0.5, -1.0], np.float32)
+    np.testing.assert_array_equal(stepped(None, w, change, (), 0)[0], w + change)
+    np.testing.assert_allclose(stepped(fp.SGD(1.0), w, change, (), 0)[0], w + change)
+    after, slots = stepped(NESTEROV, w, change, (np.zeros(2, np.float32),), 0)
+    np.testing.assert_allclose(after, w + 0.7 * 1.9 * change, rtol=1e-6)
+    after, slots = stepped(NESTEROV, after, change, slots, 1)
+    np.testing.assert_allclose(after, w + 0.7 * (1.9 + 1.0 + 0.9 * 1.9) * change, rtol=1e-6)
+    adam = fp.Adam(0.1)
+    after, slots = stepped(adam, w, change, (np.zeros(2, np.float32),) * 2, 0)
+    np.testing.assert_allclose(after, w + 0.1 * np.sign(change), rtol=1e-5)
+    assert {after.dtype, *(slot.dtype for slot in slots)} == {np.dtype(np.float32)}
+
+
+# ---- stopping and going on ----------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def interrupted(rounds: type, at: int) -> Iterator[None]:
+    """Ctrl-C before round number `at` of a fit."""
+    with pytest.MonkeyPatch.context() as patch:
+        done, following = [], rounds.next
+
+        def next(self: Any, point: Point, rate: Any) -> Point:
+            if len(done) == at:
+                raise KeyboardInterrupt
+            done.append(point)
+            return following(self, point, rate)
+
+        patch.setattr(rounds, "next", next)
+        yield
+
+
+@pytest.mark.parametrize("through", ["file", "pickle"])
+@pytest.mark.parametrize(("run", "rounds", "at"), [("local", LocalRounds, 3), ("sync", SyncRounds, 5)])
+def test_resumed_runs_have_the_same_bits(client, run, rounds, at, through, tmp_path):
+    options = {"epochs": 3, "validation_fraction": 0.25, "early_stopping": 5}
+    expected, arguments = RUNS[run]()
+    history = trained(client, expected, **arguments, **options)
+    net, arguments = RUNS[run]()
+    with interrupted(rounds, at), pytest.raises(KeyboardInterrupt):
+        trained(client, net, **arguments, **options, checkpoint=tmp_path / "run")
+    assert net._run.now().place is not None
+    net = fp.resume(tmp_path / "run")
+    if through == "pickle":
+        net = pickle.loads(pickle.dumps(net))
+    if run == "local":
+        with pytest.raises(ValueError, match="sync_every must be 2 as in the checkpoint, got 3"):
+            trained(client, net, **arguments | {"sync_every": 3}, **options)
+        with pytest.raises(ValueError, match="outer must be .*nesterov.*got None"):
+            trained(client, net, **arguments | {"outer": None}, **options)
+    with pytest.raises(ValueError, match=r"one of fastprop\.dask\.fit"):
+        net.fit(X, LABELS)
+    assert of_epochs(trained(client, net, **arguments, **options)) == of_epochs(history)
+    assert arrays_of(net) == arrays_of(expected)
+
+
+def test_checkpoints_are_written_after_rounds(client, tmp_path):
+    places = []
+
+    class Looking:
+        def on_epoch_end(self, net: fp.Network, epoch: int, logs: dict[str, float]) -> None:
+            while net._run.keeper.is_writing:
+                pass
+            places.append(fp.resume(tmp_path / "run")._run.place)
+
+    trained(client, network(), callbacks=Looking(), checkpoint=tmp_path / "run", checkpoint_every=1e-9)
+    assert all(place is not None and place.first > 0 for place in places)
+    assert fp.resume(tmp_path / "run")._run.standing.n_epochs == 2
+
+
+def test_a_run_of_one_machine_is_refused(client, tmp_path):
+    network().fit(X, LABELS, 1, checkpoint=tmp_path / "run", progress=False)
+    with pytest.raises(ValueError, match=r"one of Network\.fit"):
+        trained(client, fp.resume(tmp_path / "run"))
+
+
+def test_ctrl_c_in_a_round(client, monkeypatch):
+    points, net = [], network()
+    following = LocalRounds.next
+
+    def next(self: LocalRounds, point: Point, rate: Any) -> Point:
+        points.append(point)
+        if len(points) == 4:
+            threading.Timer(0.005, os.kill, (os.getpid(), signal.SIGINT)).start()
+        return following(self, point, rate)
+
+    monkeypatch.setattr(LocalRounds, "next", next)
+    with pytest.raises(KeyboardInterrupt):
+        trained(client, net, epochs=1000)
+    from fastprop.dask.state import taken
+
+    complete = [point for point in points if point.state.count == net._parameters.count]
+    assert len(complete) == 1
+    np.testing.assert_array_equal(taken(net).vector, complete[0].state.vector)
+    assert len(net.history_["loss"]) == (len(points) - 1) // 2
+    assert not [key for keys in client.has_what().values() for key in keys if "fastprop" in str(key)]
+
+
+# ---- what may go wrong --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["local", "sync"])
+def test_divergence(client, mode):
+    net = network(fp.SGD(lambda step: 0.1 if step < 5 else 1e38), l2=0.1)
+    with pytest.raises(fp.DivergenceError, match="epoch 1" if mode == "local" else "update 5 of epoch 0"):
+        trained(client, net, mode=mode, epochs=3, batch_size=BATCH if mode == "sync" else 40)
+    assert all(np.isfinite(array).all() for array in net.state_dict().values())
+    assert net._parameters.count == (4 if mode == "local" else 5)
+
+
+def test_a_lost_cluster_is_an_error_with_the_network(client, monkeypatch):
+    net = network()
+    monkeypatch.setattr(course.Cluster, "workers", _no_workers)
+    with pytest.raises(ClusterError, match="nobody is there") as caught:
+        trained(client, net)
+    assert caught.value.net is net
+
+
+def _no_workers(self: Any) -> Any:
+    raise course.Lost("nobody is there")
+
+
+class Steps:
+    def on_step(self, net: fp.Network, step: int, logs: dict[str, float]) -> None: ...
+
+
+REFUSED = {
+    "mode must be one of": {"mode": "hogwild"},
+    "sync_every must be a positive int": {"sync_every": 0},
+    "sync_every must be None in mode 'sync'": {"mode": "sync", "sync_every": 3},
+    "outer must be None in mode 'sync'": {"mode": "sync", "outer": fp.SGD(1.0)},
+    "outer must be None or an optimizer": {"outer": "sgd"},
+    "BatchNorm": {"mode": "sync", "net": network(extra=(fp.BatchNorm(),))},
+    "Steps has on_step": {"callbacks": Steps()},
+    "got only y_val": {"y_val": LABELS},
+    "either X_val and y_val or validation_fraction": {"X_val": X, "y_val": LABELS, "validation_fraction": 0.5},
+    "monitor 'val_loss' is not measured": {"early_stopping": 3},
+    "n_partitions must be": {"n_partitions": 0},
+    "labels": {"y": np.arange(N)},
+    "client": {"client": 3},
+}
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_refused(client, message):
+    arguments = {"net": network(), "y": LABELS, "client": client} | REFUSED[message]
+    net = arguments["net"]
+    with pytest.raises((ValueError, TypeError), match=message):
+        fit(X=X, **arguments, progress=False)
+    assert not net.is_built
+
+
+def test_the_arguments_of_a_run_go_through_json(client):
+    net = network()
+    trained(client, net, outer=fp.Adam(0.1), epochs=1)
+    arguments = net._run.arguments
+    assert json.loads(json.dumps(arguments)) == arguments
