@@ -137,8 +137,9 @@ class LocalRounds:
         made = State(point.state.vector, count + int(last[busiest] - first[busiest]))
         slots = point.slots
         if n_rows:  # else all weights were zero
-            change = total([node for answer in answers for node in answer.sums], n_partitions) / n_rows
-            vector, slots = self._stepped(point, change)
+            with np.errstate(over="ignore", invalid="ignore"):
+                change = total([node for answer in answers for node in answer.sums], n_partitions) / n_rows
+                vector, slots = self._stepped(point, change)
             if not np.isfinite(vector).all():
                 raise DivergenceError(f"the weights became NaN or infinite in {what}. {ADVICE}")
             made = State(vector, made.count)
