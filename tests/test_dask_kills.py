@@ -1,0 +1,126 @@
+"""`fastprop.dask.fit` on worker processes that die, come late, or are the last."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from dask_clusters import arrays_of, local
+
+pytest.importorskip("distributed")
+
+from distributed import Client
+
+import fastprop as fp
+from fastprop.dask import ClusterError, cluster
+from fastprop.dask.course import fit
+from fastprop.dask.rounds import LocalRounds, Point
+
+N = 8 * 2048
+rng = np.random.default_rng(0)
+X = rng.normal(size=(N, 32)).astype(np.float32)
+y = np.sin(X @ rng.normal(size=(32, 2))).astype(np.float32)
+MODES = {"local": {"sync_every": 64, "epochs": 2}, "sync": {"epochs": 1, "batch_size": 2048}}
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Client]:
+    with local(2, processes=True) as client:
+        yield client
+
+
+def trained(client: Client, mode: str = "local", rounds: Callable[[int], None] | None = None, **arguments: Any) -> Any:
+    """A network after a fit; `rounds` is called with the number of each round that begins."""
+    net = fp.Network([fp.Dense(64, activation="relu"), fp.Dropout(0.1), fp.Dense(2)], seed=1)
+    numbers = iter(range(10**6))
+
+    class Watched(LocalRounds):
+        def next(self, point: Point, rate: Any) -> Point:
+            if rounds is not None:
+                rounds(next(numbers))
+            return super().next(point, rate)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fastprop.dask.course.LocalRounds", Watched)
+        arguments = {"batch_size": 16, "mode": mode, "progress": False} | MODES[mode] | arguments
+        fit(net, X, y, client=client, **arguments)
+    return net
+
+
+@pytest.fixture(scope="module")
+def expected() -> dict[str, Any]:
+    """What one worker, a thread of this process, comes to."""
+    with local(1) as client:
+        return {mode: arrays_of(trained(client, mode)) for mode in MODES}
+
+
+def kill(client: Client, at: int = 0) -> None:
+    """SIGKILL a worker process."""
+    address = list(client.nthreads())[at]
+    [pid] = client.run(os.getpid, workers=[address]).values()
+    os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_processes_give_the_same_bits(client, expected, mode):
+    assert arrays_of(trained(client, mode)) == expected[mode]
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_a_worker_is_killed_in_a_round(client, expected, number):
+    draw = random.Random(number)
+    threads = []
+
+    def rounds(at: int) -> None:
+        if at == number:  # one of four
+            delay = draw.uniform(0.01, 0.1)
+            threads.append(threading.Timer(delay, kill, (client, number % 2)))
+            threads[0].start()
+
+    while len(client.nthreads()) < 2:  # the last one that was killed
+        time.sleep(0.05)
+    assert arrays_of(trained(client, rounds=rounds)) == expected["local"]
+    threads[0].join()
+
+
+def test_a_worker_comes_late(expected):
+    seen = []
+
+    def rounds(at: int) -> None:
+        if at == 1:
+            client.cluster.scale(2)
+            client.wait_for_workers(2, timeout=60)
+        if at == 3:
+            seen.extend(len(keys) for keys in client.has_what().values())
+
+    with local(1, processes=True) as client:
+        assert arrays_of(trained(client, rounds=rounds)) == expected["local"]
+    assert len(seen) == 2
+    assert all(seen)  # both hold partitions
+
+
+def test_the_last_worker_dies(monkeypatch):
+    monkeypatch.setattr(cluster, "ALONE_SECONDS", 0.5)
+    points = []
+
+    class Looking:
+        def on_epoch_end(self, net: fp.Network, epoch: int, logs: dict[str, float]) -> None:
+            points.append(arrays_of(net))
+            if epoch == 1:
+                client.cluster.scale(0)
+
+    with local(1, processes=True) as client, pytest.raises(ClusterError, match="no worker") as caught:
+        trained(client, epochs=100, callbacks=Looking())
+    assert arrays_of(caught.value.net) == points[-1]
+
+
+def test_a_cluster_of_its_own(expected, monkeypatch):
+    monkeypatch.setattr(cluster, "limit", lambda: (1, "of this test"))
+    assert arrays_of(trained(None)) == expected["local"]
