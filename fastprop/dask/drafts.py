@@ -1,11 +1,14 @@
-"""A network that is made once the data are known: what an estimator gives to `fit` in place of one."""
+"""What gives the network that `fit` trains: one that is there, or one that is made once the data are known."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from .looks import Question
 
 if TYPE_CHECKING:
     from ..network import Network
@@ -18,44 +21,64 @@ class Facts:
     Attributes
     ----------
     n_features : int
-    dtype : dtype
-        Of X: float32 if that of all partitions is.
+    dtype : str
+        Of a network for X: float32 if X is that in all partitions, else float64.
     classes : ndarray of shape (n_classes,), or None
-        The sorted labels, where y has one a row and the loss is for labels.
+        The sorted labels, where y has one a row.
     n_targets : int
         Columns of y.
-    one_dimensional : bool
-        Whether y is.
     rows : list of int
         Of each partition, without those that are held out.
-    weight : float
-        The sum of the weights of these rows, class weights included.
+    mean_weight : float
+        Of a row, class weights included.
     """
 
     n_features: int
-    dtype: np.dtype
+    dtype: str
     classes: np.ndarray | None
     n_targets: int
-    one_dimensional: bool
     rows: list[int]
-    weight: float
+    mean_weight: float = 1.0
 
     @property
     def n_rows(self) -> int:
         """Of all partitions."""
         return sum(self.rows)
 
+    def updates(self, batch_size: int, mode: str) -> int:
+        """Updates of an epoch: of the partition that makes most, or in mode "sync" of all together."""
+        return -(-(self.n_rows if mode == "sync" else max(self.rows)) // batch_size)
 
-class Draft(Protocol):
-    """An object that makes the network.
+
+class Draft(ABC):
+    """What gives a network to the data.
 
     Attributes
     ----------
-    for_labels : bool
-        Whether y holds labels, not numbers.
+    net : Network or None
+        Once there is one.
     """
 
-    for_labels: ClassVar[bool]
+    net: Network | None = None
+
+    @abstractmethod
+    def question(self) -> Question:
+        """What the rows have to fit."""
+
+    @abstractmethod
+    def network(self, facts: Facts) -> Network:
+        """The network; called once, here and not on workers, before the first round. Sets `net`."""
+
+
+class Ready(Draft):
+    """A network that is there."""
+
+    def __init__(self, net: Network) -> None:
+        self.net: Network = net
+
+    def question(self) -> Question:
+        net = self.net
+        return Question(net.layers, net.loss, net.dtype, net.classes_)
 
     def network(self, facts: Facts) -> Network:
-        """The network, built: called once, on the client, before the first round."""
+        return self.net

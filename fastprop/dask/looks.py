@@ -21,7 +21,7 @@ from .parts import MemoryPart
 
 @dataclass(frozen=True, eq=False)
 class Question:
-    """What a network is, as far as rows have to fit it."""
+    """What a network is, as far as rows have to fit it; without layers it has as many outputs as y needs."""
 
     layers: list[Layer]
     loss: Loss
@@ -102,7 +102,8 @@ def _look(part: MemoryPart, question: Question) -> Look:
         check_rows(np.asarray(part.y), 0, f"y {of}")
         return Look(part.number)
     matrix = check_matrix(part.X, f"X {of}")
-    check_sparse(question.layers, matrix, f"X {of}")
+    if question.layers:
+        check_sparse(question.layers, matrix, f"X {of}")
     check_finite_x(matrix, question.dtype, f"X {of}")
     array = read_targets(part.y, f"y {of}")
     weights = check_weights(part.weight, n, f"sample_weight {of}")
@@ -116,9 +117,13 @@ def _look(part: MemoryPart, question: Question) -> Look:
         matrix.feature_names,
         dtypes_of(part.X, matrix),
         array.shape[1:],
-        look_at_targets(array, question, n, n_outputs(question.layers, matrix.n_columns), f"y {of}"),
+        look_at_targets(array, question, n, _outputs(question.layers, matrix.n_columns), f"y {of}"),
         float(n if weights is None else weights.sum()),
     )
+
+
+def _outputs(layers: list[Layer], n_columns: int) -> int | None:
+    return n_outputs(layers, n_columns) if layers else None
 
 
 def dtypes_of(X: Any, matrix: AnyMatrix) -> tuple[str, ...]:
@@ -148,11 +153,13 @@ def check_finite_x(matrix: AnyMatrix, dtype: str, name: str) -> None:
     raise ValueError(f"{name} {why}, got {value} in row {row}, column {shown}; fill or drop it")
 
 
-def look_at_targets(y: np.ndarray, question: Question, n_rows: int, n_outputs: int, name: str) -> Labels | Numbers:
+def look_at_targets(
+    y: np.ndarray, question: Question, n_rows: int, n_outputs: int | None, name: str
+) -> Labels | Numbers:
     """What y is: as `targets.prepare_targets` sees it, but that a partition need not hold all labels."""
     loss, known = question.loss, question.classes
     check_rows(y, n_rows, name)
-    holds_labels = loss.task != "regression" and not is_multilabel(loss, n_outputs) and one_column(y).ndim == 1
+    holds_labels = loss.task != "regression" and not is_multilabel(loss, n_outputs or 1) and one_column(y).ndim == 1
     if not holds_labels:
         targets = prepare_targets(y, loss, n_rows, n_outputs, known, may_infer=False, name=name)
         check_finite_in(targets.matrix, question.dtype, name)
@@ -162,6 +169,8 @@ def look_at_targets(y: np.ndarray, question: Question, n_rows: int, n_outputs: i
         numbers = targets.matrix.array.astype(np.float64)
         return Numbers(numbers.mean(axis=0), numbers.var(axis=0))
     y = one_column(y)
+    if not question.layers and y.dtype.kind == "f" and (row := first_fraction(y)) is not None:
+        raise ValueError(f"labels in {name} must be whole numbers, got {y[row]} in row {row}")
     if y.dtype.kind in "fcV" and (y.dtype.kind != "f" or not np.isfinite(y).all() or first_fraction(y) is not None):
         prepare_targets(y, loss, n_rows, n_outputs, known, may_infer=False, name=name)  # refuses all but probabilities
         assert are_probabilities(y, known)
@@ -173,7 +182,7 @@ def look_at_targets(y: np.ndarray, question: Question, n_rows: int, n_outputs: i
             raise ValueError(
                 f"{name} has labels never seen in fit: {some(distinct[~is_known])}; known are {some(known)}"
             )
-    n_classes = max(2, n_outputs)
+    n_classes = len(distinct) if n_outputs is None else max(2, n_outputs)
     if len(distinct) > n_classes:
         raise ValueError(
             f"{name} has {len(distinct)} distinct labels ({some(distinct)}), but the network is for {n_classes} classes"

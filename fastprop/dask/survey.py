@@ -17,6 +17,7 @@ from ..checks import Matrix
 from ..labels import some
 from ..models import n_outputs
 from ..targets import Targets, class_weights, prepare_targets
+from .drafts import Draft, Facts, Ready
 from .inputs import blocks_of, placed
 from .looks import Labels, Look, Question, look
 from .parts import MemoryPart
@@ -68,7 +69,7 @@ class Partitions:
 
 
 def partitions(
-    net: Network,
+    net: Network | Draft,
     X: Any,
     y: Any,
     sample_weight: Any,
@@ -84,8 +85,8 @@ def partitions(
 
     Parameters
     ----------
-    net : Network
-        Is built, and told labels and names of columns.
+    net : Network or Draft
+        Is built, and told labels and names of columns; a draft gives its network now.
     X, y, sample_weight
         See `inputs.blocks_of`; or X a path, several, or a `fp.data.Dataset`.
     cluster : Cluster
@@ -111,22 +112,24 @@ def partitions(
         If there are fewer partitions than workers, or partitions hold quite different rows.
     """
     fraction = check_fraction("validation_fraction", validation_fraction)
-    question = Question(net.layers, net.loss, net.dtype, net.classes_)
+    draft = net if isinstance(net, Draft) else Ready(net)
     parts = placed(blocks_of(X, y, sample_weight, n_partitions), cluster)
-    ask = functools.partial(_looks, parts, question, cluster)
+    ask = functools.partial(_looks, parts, draft.question(), cluster)
     looks = cluster.run(ask, "looking at the partitions")
-    kept = _check(looks, net)
-    classes = _adopt(net, kept)
-    resolved = _resolve(class_weight, kept, classes)
+    kept = _check(looks, draft.net)
     held = [int(np.rint(seen.n_rows * fraction)) for seen in kept]
     _check_held(kept, held, fraction)
+    rows = [seen.n_rows - n for seen, n in zip(kept, held, strict=True)]
+    built = draft.network(_facts(kept, rows, None if isinstance(draft, Ready) else class_weight))
+    classes = _adopt(built, kept)
+    resolved = _resolve(class_weight, kept, classes)
     if mode == "local":
         warn_of_skew(kept)
     _warn_of_few(len(kept), len(cluster.workers()))
     first = kept[0]
     return Partitions(
         _renumbered(parts, kept, cluster),
-        [seen.n_rows - n for seen, n in zip(kept, held, strict=True)],
+        rows,
         held,
         classes,
         resolved,
@@ -144,7 +147,7 @@ def _looks(parts: list[Any], question: Question, cluster: Cluster) -> list[Any]:
 # ---- what was seen --------------------------------------------------------------------------------------------------
 
 
-def _check(looks: list[Look], net: Network) -> list[Look]:
+def _check(looks: list[Look], net: Network | None) -> list[Look]:
     """Those with rows, which all fit the network and each other; raises for the first that does not."""
     for seen in looks:
         if seen.error is not None:
@@ -155,7 +158,7 @@ def _check(looks: list[Look], net: Network) -> list[Look]:
     names = getattr(net, "feature_names_in_", None)
     for seen in kept:
         _check_columns(seen, kept[0], None if names is None else tuple(names))
-        if net.is_built and seen.n_columns != net.n_features_:
+        if net is not None and net.is_built and seen.n_columns != net.n_features_:
             raise ValueError(f"X of partition {seen.number} has {seen.n_columns} features, expected {net.n_features_}")
         if seen.y_shape != kept[0].y_shape:
             shapes = [("n", *shape) for shape in (seen.y_shape, kept[0].y_shape)]
@@ -198,6 +201,27 @@ def _check_columns(seen: Look, first: Look, fitted: tuple[str, ...] | None) -> N
                 f"X of partition {seen.number}{column} has dtype {ours}, that of partition {first.number} {theirs}: "
                 f"make them one, as by astype({theirs!r}), once you know why they differ"
             )
+
+
+def _facts(kept: list[Look], rows: list[int], class_weight: Any) -> Facts:
+    """What a draft is told."""
+    first, classes = kept[0], None
+    n_rows = sum(seen.n_rows for seen in kept)
+    mean_weight = sum(seen.weight for seen in kept) / n_rows
+    if isinstance(first.y, Labels):
+        classes = merged_labels(kept)
+        weights = _resolve(class_weight, kept, classes)
+        if weights is not None:
+            of_rows = [weights[label] * n for seen in kept for label, n in zip(*_counted(seen), strict=True)]
+            mean_weight *= sum(of_rows) / n_rows
+    dtype = "float32" if set(first.dtypes) == {"float32"} else "float64"
+    return Facts(first.n_columns, dtype, classes, first.y_shape[0] if first.y_shape else 1, rows, mean_weight)
+
+
+def _counted(seen: Look) -> tuple[list[Any], list[int]]:
+    """The labels of a partition, and the rows of each."""
+    assert isinstance(seen.y, Labels)
+    return seen.y.distinct.tolist(), seen.y.counts.tolist()
 
 
 def _adopt(net: Network, kept: list[Look]) -> np.ndarray | None:
