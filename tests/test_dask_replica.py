@@ -14,7 +14,8 @@ import fastprop as fp
 from fastprop.dask import sums
 from fastprop.dask.job import Job, check_mode, stamp
 from fastprop.dask.messages import Share, State
-from fastprop.dask.replica import gradient_group, train_group
+from fastprop.dask.replica import evaluate_group, gradient_group, train_group
+from fastprop.dask.scores import merged
 from fastprop.dask.state import layout_of, put, taken
 from fastprop.dask.update import Updater
 from fastprop.kernels.losses import LOSSES
@@ -172,23 +173,27 @@ def test_one_partition_is_network_fit(batch_size):
     np.testing.assert_allclose(mean.vector, taken(alone).vector, rtol=1e-5, atol=1e-7)
 
 
-def test_rounds_do_not_change_what_a_replica_learns():
+NORM = {"inner": [fp.BatchNorm(), fp.Dropout(0.2)], "l2": 0.01}
+
+
+@pytest.mark.parametrize("settings", [NORM, {}], ids=["norm", "dense"])
+def test_rounds_do_not_change_what_a_replica_learns(settings):
     """Statistics of batches and dropout, rates over time, and a round of one row: 65 rows make 5 updates."""
-    X, y = data(65)
-    inner, rates = [fp.BatchNorm(), fp.Dropout(0.2)], np.linspace(0.1, 0.01, 10)
+    X, y = data(65, 40)
+    rates = np.linspace(0.1, 0.01, 10)
     optimizer = fp.Adam(lr=lambda update: rates[update])
-    alone, net = (known(network(inner=inner, optimizer=optimizer, l2=0.01), X, y) for _ in range(2))
+    alone, net = (known(network(n_features=40, optimizer=optimizer, **settings), X, y) for _ in range(2))
     history = alone.fit(X, y, epochs=2, batch_size=16, progress=False)
     job, state, parts = Job(net, 16), taken(net), parts_of(X, y, 1)
     for epoch in range(2):
         told = []
-        for number in range(4):
-            share = Share(epoch, number, 4, rates[state.count :][:2])
+        for number in range(5):
+            share = Share(epoch, number, 5, rates[state.count :][:1])
             told += train_group(job, state, share, parts, 1).statistics
             state = taken(job.net)
         assert sum(s.loss for s in told) / sum(s.weight for s in told) == pytest.approx(history["loss"][epoch])
         assert sum(s.penalty for s in told) / 65 == pytest.approx(alone._penalties[epoch])
-        assert [s.n_rows for s in told] == [16, 16, 16, 17]
+        assert [s.n_rows for s in told] == [16, 16, 16, 16, 1]
     np.testing.assert_array_equal(state.vector, taken(alone).vector)
 
 
@@ -404,9 +409,7 @@ def test_divergence_names_partition_and_round_and_leaves_the_job_good():
     X, y, job = regression()
     state, parts = taken(job.net), parts_of(X, y, 3)
     fresh = train_group(job, state, share_of(), parts, 3)
-    with pytest.raises(
-        fp.DivergenceError, match=r"loss of partition 1 .* epoch 2, round 0 of 1, .* 1e\+30"
-    ):
+    with pytest.raises(fp.DivergenceError, match=r"loss of partition 1 .* epoch 2, round 0 of 1, .* 1e\+30"):
         train_group(job, state, share_of(epoch=2, lr=1e30), parts[1:], 3)
     with pytest.raises(fp.DivergenceError, match=r"weights of partition 0 became NaN or infinite in epoch 0, round 1"):
         train_group(job, state, share_of(1, 2, lr=3e38), [Part(0, X[:32], y[:32] * 1e4)], 3)
