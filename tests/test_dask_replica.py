@@ -239,6 +239,13 @@ def test_state_goes_through_a_vector():
         np.testing.assert_array_equal(a, b)
     np.testing.assert_array_equal(net._parameters.rows, other._parameters.rows)
     assert other._parameters.count == state.count > 0
+    shown = taken(net, slots=False)
+    np.testing.assert_array_equal(shown.vector, state.vector[: layout_of(net).n_shown])
+    put(other, State(shown.vector * 2, 3), slots=False)
+    np.testing.assert_array_equal(taken(other).vector[len(shown.vector) :], state.vector[len(shown.vector) :])
+    np.testing.assert_array_equal(taken(other, slots=False).vector, shown.vector * 2)
+    with pytest.raises(ValueError, match=f"has {layout_of(net).size} numbers, got"):
+        put(other, shown)
 
 
 # ---- mode "sync" --------------------------------------------------------------------------------------------------
@@ -267,7 +274,7 @@ def sync(net, X, y, w=None, batch_size=16, shuffle=True, n_parts=5, n_groups=2, 
         loss = weights = 0.0
         for batch in batches_of(X.shape[0], batch_size, shuffle, net.seed, epoch):
             weight_sum = len(batch) if w is None else w[batch].sum()
-            steps, state = steps_of(batch, edges), taken(net)
+            steps, state = steps_of(batch, edges), taken(net, slots=False)
             answers = [
                 gradient_group(job, state, [steps[i] for i in g], weight_sum, [parts[i] for i in g], n_parts)
                 for g in groups

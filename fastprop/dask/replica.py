@@ -27,7 +27,7 @@ from . import job as jobs
 from .job import Job
 from .messages import Answer, Share, State, Statistics
 from .scores import Score, merged, score_of
-from .state import layout_of, put, taken
+from .state import layout_of, put
 from .sums import OrderedSum
 
 if TYPE_CHECKING:
@@ -95,11 +95,9 @@ def _round(job: Job, state: State, share: Share, part: Part, n_threads: int) -> 
     if rows.n_used:
         n_updates, sums = train(job, state, share, part.number, rows, n_threads)
     if n_updates:
-        change = taken(net).vector
-        if not np.isfinite(change).all():
+        change = layout_of(net).change(net._parameters, state.vector, rows.n_used)
+        if not np.isfinite([change.min(), change.max()]).all():  # either is NaN if any number is; makes no array
             raise _divergence("weights", part.number, _place(share))
-        change -= layout_of(net).origin(state.vector)
-        change *= rows.n_used
     told = Statistics(
         number=part.number,
         n_rows=rows.n_used if n_updates else 0,
@@ -188,6 +186,7 @@ def gradient_group(
     ----------
     job : Job
     state : State
+        The optimizer's slots may be left out.
     steps : sequence of (ndarray of int64, int)
         For each part the rows of it that the batch has, maybe none, and how many rows of the batch are before them:
         what dropout drops of a row depends on its place in the batch.
@@ -214,7 +213,7 @@ def gradient_group(
     address, n_threads = job.check_worker()
     sums, statistics = OrderedSum(n_partitions), []
     with jobs.working:
-        put(job.net, state)
+        put(job.net, state, slots=False)
         for part, (numbers, position) in zip(parts, steps, strict=True):
             start = time.perf_counter()
             loss, weight = 0.0, 0.0
@@ -268,7 +267,7 @@ def evaluate_group(job: Job, vector: np.ndarray, parts: Sequence[Part], held_out
     ----------
     job : Job
     vector : ndarray
-        Of a `State`.
+        Of a `State`; the optimizer's slots may be left out.
     parts : sequence of Part
     held_out : bool, default True
 
@@ -287,7 +286,7 @@ def evaluate_group(job: Job, vector: np.ndarray, parts: Sequence[Part], held_out
     _, n_threads = job.check_worker()
     net, scores = job.net, []
     with jobs.working:
-        put(net, State(vector, 0))
+        put(net, State(vector, 0), slots=False)
         for part in parts:
             pieces = part.held_out(net, job) if held_out else part.everything(net, job)
             try:

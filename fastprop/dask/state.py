@@ -38,32 +38,35 @@ class Layout:
         return self.plan.n_parameters
 
     @property
+    def n_shown(self) -> int:
+        """Numbers at the beginning that predictions depend on: all but the slots."""
+        return self.n_parameters + self.plan.n_statistics
+
+    @property
     def size(self) -> int:
         """Numbers in all."""
-        return self.n_parameters * (1 + self.n_slots) + self.plan.n_statistics
+        return self.n_shown + self.n_parameters * self.n_slots
 
-    def read(self, parameters: Parameters) -> np.ndarray:
-        """The state vector of these parameters: a copy, shape (size,)."""
-        vector = np.empty(self.size, self.plan.dtype)
-        n, n_statistics = self.n_parameters, self.plan.n_statistics
-        self._read_row(parameters.rows[0], vector[:n])
-        vector[n : n + n_statistics] = parameters.statistics
-        for k in range(self.n_slots):
-            start = n * (1 + k) + n_statistics
-            self._read_row(parameters.rows[2 + k], vector[start : start + n])
+    def read(self, parameters: Parameters, slots: bool = True) -> np.ndarray:
+        """The state vector of these parameters, copied: shape (size,), or without slots (n_shown,)."""
+        vector = np.empty(self.size if slots else self.n_shown, self.plan.dtype)
+        self._read_row(parameters.rows[0], vector[: self.n_parameters])
+        vector[self.n_parameters : self.n_shown] = parameters.statistics
+        if slots:
+            for row, part in zip(parameters.rows[2:], self._slots(vector), strict=True):
+                self._read_row(row, part)
         return vector
 
-    def write(self, parameters: Parameters, vector: np.ndarray) -> None:
-        """The reverse of `read`; forgets stored gradients."""
-        if vector.shape != (self.size,):
+    def write(self, parameters: Parameters, vector: np.ndarray, slots: bool = True) -> None:
+        """The reverse of `read`; forgets stored gradients. Without slots, theirs may be missing in `vector`."""
+        if vector.shape != (self.size,) and (slots or vector.shape != (self.n_shown,)):
             raise ValueError(f"the state of this network has {self.size} numbers, got {vector.shape}")
-        n, n_statistics = self.n_parameters, self.plan.n_statistics
-        self._write_row(parameters.rows[0], vector[:n])
+        self._write_row(parameters.rows[0], vector[: self.n_parameters])
         parameters.rows[1] = 0
-        parameters.statistics[:] = vector[n : n + n_statistics]
-        for k in range(self.n_slots):
-            start = n * (1 + k) + n_statistics
-            self._write_row(parameters.rows[2 + k], vector[start : start + n])
+        parameters.statistics[:] = vector[self.n_parameters : self.n_shown]
+        if slots:
+            for row, part in zip(parameters.rows[2:], self._slots(vector), strict=True):
+                self._write_row(row, part)
 
     def gradient(self, parameters: Parameters) -> np.ndarray:
         """The stored gradients in the order of a state vector: a copy, shape (n_parameters,)."""
@@ -83,6 +86,17 @@ class Layout:
         origin = np.zeros_like(vector)
         origin[: self.n_parameters] = vector[: self.n_parameters]
         return origin
+
+    def change(self, parameters: Parameters, vector: np.ndarray, factor: float) -> np.ndarray:
+        """`factor` times the difference of these parameters to the `origin` of a state vector."""
+        change = self.read(parameters)
+        change[: self.n_parameters] -= vector[: self.n_parameters]
+        change *= factor
+        return change
+
+    def _slots(self, vector: np.ndarray) -> list[np.ndarray]:
+        """The parts of a state vector that are slots."""
+        return list(vector[self.n_shown :].reshape(self.n_slots, self.n_parameters))
 
     def _read_row(self, row: np.ndarray, out: np.ndarray) -> None:
         start = 0
@@ -108,14 +122,20 @@ def layout_of(net: Network) -> Layout:
     return Layout.of(net._built(), net.optimizer.rule())
 
 
-def taken(net: Network) -> State:
-    """The state of a built network, copied. One whose optimizer was changed begins anew with that one's slots."""
+def taken(net: Network, slots: bool = True) -> State:
+    """The state of a built network, copied. One whose optimizer was changed begins anew with that one's slots.
+
+    Without the slots it is enough for gradients and evaluations, and a third as long for Adam.
+    """
     net._parameters = models.fitting(net._built(), net._parameters, net.optimizer.rule())
-    return State(layout_of(net).read(net._parameters), net._parameters.count)
+    return State(layout_of(net).read(net._parameters, slots), net._parameters.count)
 
 
-def put(net: Network, state: State) -> None:
-    """Make `state` that of a built network, in place: engines that were made for its parameters stay good."""
+def put(net: Network, state: State, slots: bool = True) -> None:
+    """Make `state`, with or without its slots, that of a built network.
+
+    It is written in place: engines that were made for the network's parameters stay good.
+    """
     net._parameters = models.fitting(net._built(), net._parameters, net.optimizer.rule())
-    layout_of(net).write(net._parameters, state.vector)
+    layout_of(net).write(net._parameters, state.vector, slots)
     net._parameters.count = state.count

@@ -8,7 +8,9 @@ made it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import operator
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 
@@ -30,18 +32,22 @@ class OrderedSum:
         self._first = self._next = 0
 
     def add(self, number: int, vector: np.ndarray) -> None:
-        """Add what partition `number` has; numbers grow, and those that are left out between them have nothing."""
+        """Add what partition `number` has; numbers grow, and those that are left out between them have nothing.
+
+        The array becomes part of the sum: others may be added to it.
+        """
         if not (number < self.n_leaves and (number >= self._next or not self.nodes)):
             raise ValueError(f"partition {number} of {self.n_leaves} was added behind partition {self._next - 1}")
         if not self.nodes:
             self._first = number
         self._next = number + 1
-        self.nodes = _settled([*self.nodes, Node(0, number, vector)], self._first, self._next, self.n_leaves)
+        known = self._first, self._next, self.n_leaves
+        self.nodes = _settled([*self.nodes, Node(0, number, vector)], known, operator.iadd)
 
 
 def merge(nodes: Iterable[Node], n_leaves: int) -> list[Node]:
     """Add what can be added of the nodes of several groups, in any order."""
-    return _settled(sorted(nodes, key=_start), n_leaves, n_leaves, n_leaves)
+    return _settled(sorted(nodes, key=_start), (n_leaves, n_leaves, n_leaves))
 
 
 def total(nodes: Iterable[Node], n_leaves: int) -> np.ndarray:
@@ -52,7 +58,7 @@ def total(nodes: Iterable[Node], n_leaves: int) -> np.ndarray:
     ValueError
         If there is nothing.
     """
-    root = _settled(sorted(nodes, key=_start), 0, n_leaves, n_leaves)
+    root = _settled(sorted(nodes, key=_start), (0, n_leaves, n_leaves))
     if not root:
         raise ValueError("there is nothing to add: no partition made an update")
     return root[0].vector
@@ -62,21 +68,23 @@ def _start(node: Node) -> int:
     return node.index << node.level
 
 
-def _settled(nodes: list[Node], first: int, last: int, n_leaves: int) -> list[Node]:
+def _settled(
+    nodes: list[Node], known: tuple[int, int, int], add: Callable[[Any, Any], np.ndarray] = operator.add
+) -> list[Node]:
     """Nodes, in order, with all halves added of which nothing is missing.
 
-    Partitions first..last that are in no node have nothing to add, nor have those from `n_leaves` on.
+    `known` is (first, last, n_leaves): partitions first..last that are in no node have nothing to add, nor have those
+    from n_leaves on.
     """
     settled: list[Node] = []
     for k, node in enumerate(nodes):
         following = _start(nodes[k + 1]) if k + 1 < len(nodes) else None
         settled.append(node)
-        while (1 << settled[-1].level) < n_leaves:
-            top = settled[-1]
-            if len(settled) > 1 and _are_halves(settled[-2], top):
-                left = settled[-2]
-                settled[-2:] = [Node(top.level + 1, top.index >> 1, left.vector + top.vector)]
-            elif _is_alone(top, settled[-2] if len(settled) > 1 else None, following, (first, last, n_leaves)):
+        while (1 << settled[-1].level) < known[2]:
+            top, before = settled[-1], settled[-2] if len(settled) > 1 else None
+            if before is not None and _are_halves(before, top):
+                settled[-2:] = [Node(top.level + 1, top.index >> 1, add(before.vector, top.vector))]
+            elif _is_alone(top, before, following, known):
                 settled[-1] = Node(top.level + 1, top.index >> 1, top.vector)
             else:
                 break
