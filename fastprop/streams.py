@@ -16,6 +16,7 @@ from .data.usable import Labels, Numbers, finite_rows, one_column
 from .data.windows import WINDOW_SHARE
 from .errors import FileError
 from .labels import unique_labels
+from .losses import Loss
 from .models import n_outputs
 from .passes import loss_and_outputs, raw_outputs
 from .targets import Targets, are_probabilities, decode, is_multilabel, prepare_targets, probabilities
@@ -58,7 +59,7 @@ class StreamTargets:
     def __init__(self, net: Network, data: Dataset, n_outputs: int) -> None:
         self.net, self.n_outputs = net, n_outputs
         y = sample_of(data)
-        self.numbers = numbers_in(net, y, n_outputs)
+        self.numbers = numbers_in(net.loss, net.dtype, net.classes_, y, n_outputs)
         self.labels = self._labels(data, one_column(y)) if self.numbers is None else None
         if self.labels is not None:
             codes, is_known = self.labels.encode(y)
@@ -108,28 +109,28 @@ def sample_of(data: Dataset) -> np.ndarray:
     return y if good is None else y[good]
 
 
-def numbers_in(net: Network, y: np.ndarray, n_outputs: int) -> Numbers | None:
-    """What y must be where it holds numbers or soft targets; None for labels. As `targets.prepare_targets` sees it."""
-    loss = net.loss
+def numbers_in(loss: Loss, dtype: str, classes: np.ndarray | None, y: np.ndarray, n_outputs: int) -> Numbers | None:
+    """What y must be where it holds numbers or soft targets; None for labels. As `targets.prepare_targets` sees it.
+
+    The dtype and the classes are those of the network.
+    """
     if loss.task == "regression":
-        return (
-            Numbers(net.dtype, 0.0, what=">= 0 for the loss poisson") if loss.name == "poisson" else Numbers(net.dtype)
-        )
+        return Numbers(dtype, 0.0, what=">= 0 for the loss poisson") if loss.name == "poisson" else Numbers(dtype)
     if is_multilabel(loss, n_outputs):
-        return Numbers(net.dtype, 0.0, 1.0, f"within 0..1 for the loss {loss.name}")
+        return Numbers(dtype, 0.0, 1.0, f"within 0..1 for the loss {loss.name}")
     if y.ndim == 2 and y.shape[1] > 1:
         if loss.across_outputs or loss.is_margin:
-            return Numbers(net.dtype, 0.0, 1.0, f"soft, >= 0 and of sum 1, for the loss {loss.name}", sums_to_one=True)
-        return Numbers(net.dtype, 0.0, what="soft, >= 0")
-    if n_outputs == 1 and not loss.is_margin and are_probabilities(one_column(y), net.classes_):
-        return Numbers(net.dtype, 0.0, 1.0, "a probability within 0..1")
+            return Numbers(dtype, 0.0, 1.0, f"soft, >= 0 and of sum 1, for the loss {loss.name}", sums_to_one=True)
+        return Numbers(dtype, 0.0, what="soft, >= 0")
+    if n_outputs == 1 and not loss.is_margin and are_probabilities(one_column(y), classes):
+        return Numbers(dtype, 0.0, 1.0, "a probability within 0..1")
     return None
 
 
 def loaded(net: Network, data: Dataset) -> tuple[Any, np.ndarray, int] | None:
     """`Dataset.load` of rows that a network can use, as it would read them window by window."""
     y = sample_of(data)
-    numbers = numbers_in(net, y, n_outputs(net.layers, data.n_features))
+    numbers = numbers_in(net.loss, net.dtype, net.classes_, y, n_outputs(net.layers, data.n_features))
     labels = Labels(net.classes_) if numbers is None and net.classes_ is not None else None
     found = data.load(dtype=net.dtype, labels=labels, numbers=numbers)
     if found is None:
@@ -197,14 +198,16 @@ def predict(net: Network, data: Dataset, out: Any = None, proba: bool = False) -
     return None
 
 
-def outputs(net: Network, data: Dataset, proba: bool = False) -> Generator[np.ndarray, None, None]:
+def outputs(
+    net: Network, data: Dataset, proba: bool = False, n_threads: int | None = None
+) -> Generator[np.ndarray, None, None]:
     """Predictions of the rows of a dataset, in order, part by part."""
     net._built()
     data = suited(net, data)
     n_rows = data.rows_in(WINDOW_SHARE, dtype=net.dtype, with_targets=False)
     with data.windows(n_rows, dtype=net.dtype, with_targets=False) as windows:
         for window in windows:
-            raw = raw_outputs(net, matrix_of(window, data.feature_names))
+            raw = raw_outputs(net, matrix_of(window, data.feature_names), n_threads)
             n_skipped = window.n_skipped
             window.release()
             yield _decoded(net, raw, proba)

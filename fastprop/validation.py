@@ -112,9 +112,7 @@ def held_out_rows(n: int, fraction: float, codes: np.ndarray | None, seed: int, 
 
     Partitions of a cluster draw each their own; those of partition 0 are those of rows that are no partition.
     """
-    rng = np.random.default_rng(
-        [seed, 1, partition]
-    )  # without the last word it is the same: 0 is what it is filled with
+    rng = np.random.default_rng([seed, 1, partition])  # with 0 the same as without this word
     groups = [np.arange(n)] if codes is None else [np.flatnonzero(codes == c) for c in np.unique(codes)]
     order = np.concatenate([rng.permutation(g) for g in groups])
     # Of each group its share, remainders carried on: the total is right to one row.

@@ -78,7 +78,7 @@ class Ready(Draft):
 
     def question(self) -> Question:
         net = self.net
-        return Question(net.layers, net.loss, net.dtype, net.classes_)
+        return Question(net.layers, net.loss, net.dtype, net.classes_, seed=net.seed)
 
     def network(self, facts: Facts) -> Network:
         return self.net

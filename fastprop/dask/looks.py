@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..checks import AnyMatrix, SparseMatrix, check_matrix, check_rows, check_weights, first_row
+from ..data.dataset import Dataset
+from ..data.filling import Part as GoodRows
+from ..data.usable import Labels as data_labels
 from ..data.usable import one_column
+from ..errors import FileError
 from ..frames import is_frame
 from ..labels import first_fraction, positions, some, unique_labels
 from ..layers import Layer
@@ -16,7 +21,10 @@ from ..losses import Loss
 from ..models import check_sparse, n_outputs
 from ..targets import are_probabilities, is_multilabel, prepare_targets, read_targets
 from ..validation import check_finite_in
-from .parts import MemoryPart
+from .file_parts import PASS_BYTES, FilePart, pass_rows
+from .parts import MemoryPart, Part
+
+TARGETS_AT_A_TIME = 1 << 18  # of a file
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +35,8 @@ class Question:
     loss: Loss
     dtype: str
     classes: np.ndarray | None
+    validation_fraction: float = 0.0
+    seed: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +50,9 @@ class Labels:
 
 @dataclass(frozen=True, eq=False)
 class Numbers:
-    """Mean and variance of y, where it holds numbers or soft targets."""
+    """Rows, and mean and variance of y, where it holds numbers or soft targets."""
 
+    n: int
     mean: np.ndarray
     variance: np.ndarray
 
@@ -66,8 +77,12 @@ class Look:
         The sum of the sample weights.
     error : Exception, or None
         What is wrong with the first bad row, or with all of them.
+    n_held : int
+        Of the rows, those to validate with.
     n_skipped : int
         Bad rows that are left out.
+    sizes : ndarray of int, or None
+        Of files: rows to train on of each piece.
     """
 
     number: int
@@ -80,13 +95,17 @@ class Look:
     y: Labels | Numbers | None = None
     weight: float = 0.0
     error: Exception | None = None
+    n_held: int = 0
     n_skipped: int = 0
+    sizes: np.ndarray | None = None
 
 
-def look(part: MemoryPart, question: Question) -> Look:
+def look(part: Part, question: Question) -> Look:
     """Look at all rows of a partition. An error is part of what is told: the client raises that of the first one."""
     try:
-        return _look(part, question)
+        return _look_at_files(part, question) if isinstance(part, FilePart) else _look(part, question)
+    except FileError as error:
+        return Look(part.number, error=FileError(f"partition {part.number}: {error}"))
     except (ValueError, TypeError, OSError) as error:
         return Look(part.number, error=error)
 
@@ -119,7 +138,77 @@ def _look(part: MemoryPart, question: Question) -> Look:
         array.shape[1:],
         look_at_targets(array, question, n, _outputs(question.layers, matrix.n_columns), f"y {of}"),
         float(n if weights is None else weights.sum()),
+        n_held=round(n * question.validation_fraction),
     )
+
+
+def _look_at_files(part: FilePart, question: Question) -> Look:
+    """One pass over the pieces, block by block."""
+    data, known, fraction = part.data, question.classes, question.validation_fraction
+    codes = data_labels(known) if part.numbers is None and known is not None else None
+    windows = part.windows(data, question.dtype, codes, part.pieces)
+    train = part.split(fraction)[0].of_pieces(part.pieces) if fraction else None
+    sizes, n_rows = np.zeros(len(part.pieces), np.int64), 0
+    seen: list[Labels | Numbers] = []
+    ys: list[np.ndarray] = []
+    width = _outputs(question.layers, data.n_features)
+    name = f"y of partition {part.number}"
+    y_shape: tuple[int, ...] = ()
+
+    def look_at_ys() -> None:
+        y = np.concatenate(ys)
+        seen.append(look_at_targets(y, question, len(y), width, name))
+        ys.clear()
+
+    for rows in windows.parts(0):
+        assert rows.y is not None
+        sizes[rows.round] += _n_to_train(rows, train)
+        n_rows += rows.X.shape[0]
+        ys.append(np.array(rows.y) if codes is None else codes.classes[rows.y])
+        y_shape = ys[-1].shape[1:]
+        if sum(map(len, ys)) > TARGETS_AT_A_TIME:
+            look_at_ys()
+    if ys:
+        look_at_ys()
+    return Look(
+        part.number,
+        n_rows,
+        data.n_features,
+        int(n_rows * PASS_BYTES / max(1, pass_rows(data, question.dtype))),
+        None,
+        (str(data.dtype),),
+        y_shape,
+        functools.reduce(merged, seen) if seen else None,
+        float(n_rows),
+        n_held=n_rows - int(sizes.sum()),
+        n_skipped=windows.n_skipped,
+        sizes=sizes,
+    )
+
+
+def _n_to_train(rows: GoodRows, train: Dataset | None) -> int:
+    """How many rows of a block are not held out."""
+    n = int(rows.X.shape[0])
+    if train is None:
+        return n
+    members = train.members(rows.round, rows.taken, len(rows.block))
+    if members is None or rows.kept is None:
+        return n if members is None else len(members)
+    return int(np.isin(rows.kept, members, assume_unique=True).sum())
+
+
+def merged(one: Labels | Numbers, other: Labels | Numbers) -> Labels | Numbers:
+    """What is told of the rows of both."""
+    if isinstance(one, Labels) and isinstance(other, Labels):
+        distinct, at = np.unique(np.concatenate([one.distinct, other.distinct]), return_inverse=True)
+        counts = np.bincount(at, np.concatenate([one.counts, other.counts]), len(distinct)).astype(np.intp)
+        return Labels(distinct, counts, one.probabilities or other.probabilities)
+    assert isinstance(one, Numbers)
+    assert isinstance(other, Numbers)
+    n = one.n + other.n
+    mean = one.mean + (other.mean - one.mean) * (other.n / n)
+    apart = (one.mean - other.mean) ** 2 * (one.n * other.n / n**2)
+    return Numbers(n, mean, (one.n * one.variance + other.n * other.variance) / n + apart)
 
 
 def _outputs(layers: list[Layer], n_columns: int) -> int | None:
@@ -167,7 +256,7 @@ def look_at_targets(
             counts = np.bincount(targets.codes, minlength=len(targets.classes_))
             return Labels(targets.classes_[counts > 0], counts[counts > 0])
         numbers = targets.matrix.array.astype(np.float64)
-        return Numbers(numbers.mean(axis=0), numbers.var(axis=0))
+        return Numbers(n_rows, numbers.mean(axis=0), numbers.var(axis=0))
     y = one_column(y)
     if not question.layers and y.dtype.kind == "f" and (row := first_fraction(y)) is not None:
         raise ValueError(f"labels in {name} must be whole numbers, got {y[row]} in row {row}")

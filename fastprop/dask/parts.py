@@ -37,7 +37,7 @@ class Part(Protocol):
     def held_out(self, net: Network, job: Job) -> Iterator[Rows]:
         """The rows to validate with, in one or several parts."""
 
-    def everything(self, net: Network, job: Job) -> Iterator[Rows]:
+    def everything(self, net: Network, job: Job | None) -> Iterator[Rows]:
         """All rows, in one or several parts, for an evaluation."""
 
 
@@ -91,7 +91,7 @@ class MemoryPart:
         if held is not None and held.n_used:
             yield held
 
-    def everything(self, net: Network, job: Job) -> Iterator[Rows]:
+    def everything(self, net: Network, job: Job | None) -> Iterator[Rows]:
         yield self._all(net, None)
 
     def _rows(self, net: Network, job: Job) -> tuple[Rows, Rows | None]:

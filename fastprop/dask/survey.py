@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import functools
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..arguments import check_fraction
 from ..checks import Matrix
+from ..data.dataset import Dataset
 from ..labels import some
 from ..models import n_outputs
 from ..targets import Targets, class_weights, prepare_targets
+from .datasets import as_known, dataset_of, file_parts, tell
 from .drafts import Draft, Facts, Ready
-from .inputs import blocks_of, placed
+from .file_parts import PASS_BYTES, FilePart
+from .inputs import are_paths, blocks_of, placed
 from .looks import Labels, Look, Question, look
 from .parts import MemoryPart
 from .skew import warn_of_skew
@@ -112,15 +115,22 @@ def partitions(
         If there are fewer partitions than workers, or partitions hold quite different rows.
     """
     fraction = check_fraction("validation_fraction", validation_fraction)
-    draft = net if isinstance(net, Draft) else Ready(net)
-    parts = placed(blocks_of(X, y, sample_weight, n_partitions), cluster)
-    ask = functools.partial(_looks, parts, draft.question(), cluster)
-    looks = cluster.run(ask, "looking at the partitions")
+    draft, data = net if isinstance(net, Draft) else Ready(net), None
+    question = replace(draft.question(), validation_fraction=fraction)
+    if isinstance(X, Dataset) or are_paths(X):
+        if sample_weight is not None:
+            raise ValueError("sample_weight is for rows that are not in files: it must be None")
+        data = as_known(dataset_of(X, y, n_partitions), draft.net)
+        parts = file_parts(question, data, n_partitions, mode, cluster)
+    else:
+        parts = placed(blocks_of(X, y, sample_weight, n_partitions), cluster)
+    looks = cluster.run(functools.partial(_looks, parts, question, cluster), "looking at the partitions")
     kept = _check(looks, draft.net)
-    held = [int(np.rint(seen.n_rows * fraction)) for seen in kept]
-    _check_held(kept, held, fraction)
-    rows = [seen.n_rows - n for seen, n in zip(kept, held, strict=True)]
+    _check_held(kept, fraction)
+    rows = [seen.n_rows - seen.n_held for seen in kept]
     built = draft.network(_facts(kept, rows, None if isinstance(draft, Ready) else class_weight))
+    if data is not None:
+        tell(built, data)
     classes = _adopt(built, kept)
     resolved = _resolve(class_weight, kept, classes)
     if mode == "local":
@@ -130,12 +140,14 @@ def partitions(
     return Partitions(
         _renumbered(parts, kept, cluster),
         rows,
-        held,
+        [seen.n_held for seen in kept],
         classes,
         resolved,
         first.n_columns,
         first.names,
         n_empty=len(looks) - len(kept),
+        n_skipped=sum(seen.n_skipped for seen in looks),
+        least_rounds=max(1 if seen.sizes is None else -(-seen.n_bytes // PASS_BYTES) for seen in kept),
     )
 
 
@@ -281,17 +293,18 @@ def _resolve(class_weight: Any, kept: list[Look], classes: np.ndarray | None) ->
     return dict(zip(classes.tolist(), weights.tolist(), strict=True))
 
 
-def _check_held(kept: list[Look], held: list[int], fraction: float) -> None:
+def _check_held(kept: list[Look], fraction: float) -> None:
     """Refuse a fraction that leaves nothing to validate with, or nothing of a partition to train on."""
-    if fraction and not sum(held):
+    if fraction and not any(seen.n_held for seen in kept):
         raise ValueError(
             f"validation_fraction={fraction} of partitions of at most {max(seen.n_rows for seen in kept)} rows leaves "
             f"none to validate with"
         )
-    for seen, n in zip(kept, held, strict=True):
-        if n == seen.n_rows:
+    for seen in kept:
+        if seen.n_held == seen.n_rows:
             raise ValueError(
-                f"validation_fraction={fraction} of the {n} rows of partition {seen.number} leaves none to train on"
+                f"validation_fraction={fraction} of the {seen.n_rows} rows of partition {seen.number} leaves "
+                f"none to train on"
             )
 
 
@@ -306,11 +319,16 @@ def _warn_of_few(n: int, n_workers: int) -> None:
 
 
 def _renumbered(parts: list[Any], kept: list[Look], cluster: Cluster) -> list[Any]:
-    """The partitions with rows, numbered from 0 again: the bits of a fit are those without the empty ones."""
+    """The partitions with rows, numbered from 0 again: the bits of a fit are those without the empty ones.
+
+    Those in files are told what was counted.
+    """
     futures = []
     for number, seen in enumerate(kept):
         part = parts[seen.number]
-        if number != seen.number:
+        if seen.sizes is not None:
+            part = cluster.submit(FilePart.counted, part, number, seen.sizes, seen.n_held, name="part")
+        elif number != seen.number:
             part = cluster.submit(MemoryPart.numbered, part, number, name="part")
         futures.append(part)
     return futures

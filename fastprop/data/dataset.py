@@ -19,6 +19,7 @@ from .columns import PlainColumns
 from .estimator_loop import fit_parts
 from .filling import Cursor, stacked
 from .order import uniform
+from .pieces import PiecesOf
 from .preparation import Preparation, Prepare
 from .sizes import bytes_of, parse_bytes, row_bytes_of
 from .source import AsTheyAre, Block, Features, Source
@@ -186,27 +187,31 @@ class Dataset:
         part._shares = (*self._shares, (seed, first, last))
         return part
 
+    def of_pieces(self, pieces: Sequence[int] | np.ndarray) -> Dataset:
+        """The rows of these pieces of the source, in this order; a split draws the same of them as of the whole."""
+        part = copy.copy(self)
+        part.__dict__.pop("n_samples", None)
+        part.source = PiecesOf(self.source, pieces)
+        return part
+
     def members(self, piece: int, offset: int, n: int) -> np.ndarray | None:
         """Which of the rows offset..offset + n of a piece belong to this dataset; None if all do."""
         if not self._shares:
             return None
         kept = np.ones(n, bool)
-        rows = np.arange(n) + self._starts[piece] + offset
+        rows = np.arange(n) + self.source.starts[piece] + offset
         for level, (seed, first, last) in enumerate(self._shares):
             drawn = uniform(seed, level, rows)
             kept &= (drawn >= first) & (drawn < last)
         return np.flatnonzero(kept)
 
-    @functools.cached_property
-    def _starts(self) -> np.ndarray:
-        """The row of the source that each piece begins with: the same rows are drawn, however large pieces are."""
-        n_pieces = self.source.n_pieces
-        return np.cumsum([0, *(self.source.rows_of(piece) or 0 for piece in range(n_pieces - 1))])
-
     @property
     def counts_unreadable(self) -> bool:
         """Whether rows that cannot be read are counted here: those of a split in its first part only."""
         return all(first == 0.0 for _, first, _ in self._shares)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_sample"}  # a block: megabytes
 
     # ---- preparation ----------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -133,6 +134,12 @@ class Source(ABC):
         OSError
             If it cannot be opened.
         """
+
+    @functools.cached_property
+    def starts(self) -> np.ndarray:
+        """The number of the row that each piece begins with, bad rows counted: shape (n_pieces,), int64."""
+        sizes = [self.rows_of(piece) or 0 for piece in range(self.n_pieces - 1)]
+        return np.cumsum([0, *sizes], dtype=np.int64)
 
     def only(self, columns: Sequence[str] = ()) -> Source:
         """A source of the same targets that reads as little else as it can.

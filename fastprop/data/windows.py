@@ -92,6 +92,11 @@ class Windows:
         for _ in range(BUFFERS):
             self._free.put(None)  # allocated when it is used
 
+    @property
+    def n_skipped(self) -> int:
+        """Bad rows that were left out in the latest epoch, as far as it was read."""
+        return self._n_skipped
+
     def close(self) -> None:
         """Nobody takes windows any more: a thread that waits for memory gives up."""
         self.is_closed = True
@@ -107,7 +112,7 @@ class Windows:
         self._filling, self.skipped = None, []
         full: Window | None = None
         number = 0
-        for part in self._parts(epoch, begins or Cursor()):
+        for part in self.parts(epoch, begins or Cursor()):
             k, n = 0, part.X.shape[0]
             while k < n:
                 if full is not None:  # there are rows behind it
@@ -131,8 +136,8 @@ class Windows:
             return FillingCsr(self.n_rows, part.cursor(k), self.update_rows, self.most_bytes)
         return Filling(self.n_rows, part.cursor(k), self._take_buffer(part.X.shape[1]))
 
-    def _parts(self, epoch: int, begins: Cursor) -> Iterator[Part]:
-        """Good rows, in the order of the epoch."""
+    def parts(self, epoch: int, begins: Cursor = Cursor()) -> Iterator[Part]:  # noqa: B008  # it is immutable
+        """Good rows, in the order of the epoch, as they are read; each part may be overwritten by the next."""
         self._n_skipped = n_skipped = begins.n_skipped
         room = self._room if isinstance(self.data.features, AsTheyAre) else None  # else rows are no rows of X yet
         for number, pieces in enumerate(self._rounds(epoch)):
