@@ -34,11 +34,12 @@ def most_workers(plan: Plan, n_rows: int, n_threads: int | None = None) -> int:
     return 1 if has_little_work(plan, n_rows) else candidates(n_threads)[-1]
 
 
-def raw_outputs(net: Network, matrix: AnyMatrix) -> np.ndarray:
+def raw_outputs(net: Network, matrix: AnyMatrix, n_threads: int | None = None) -> np.ndarray:
     """The outputs before the link, shape (n_samples, n_outputs), in the network's dtype."""
     plan, n_rows = net._built(), matrix.n_rows
     out = np.empty((n_rows, plan.output.n), plan.dtype)
-    with net._engines.lend(job_of(net, "predict", matrix), pass_rows(n_rows), most_workers(plan, n_rows)) as engine:
+    n_workers = most_workers(plan, n_rows, n_threads)
+    with net._engines.lend(job_of(net, "predict", matrix), pass_rows(n_rows), n_workers) as engine:
         engine.bind(matrix)
         engine.set_out(out)
         one_pass(engine, n_rows)
