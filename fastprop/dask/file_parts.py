@@ -1,7 +1,7 @@
 """Partitions that stay in files: each round reads its rows again, and no more than them.
 
-Partition p of P has pieces p, p + P, p + 2 P, ... of the source, so that of a sorted file each has an even share. In an
-epoch it takes them in random order; a round reads those of its rows and draws the rows at random.
+Partition p of P has pieces p, p + P, p + 2 P, ... of the source, so that of a sorted file each has an even share. A round
+takes pieces from all over the partition (`data.order`), and draws their rows at random.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from ..checks import AnyMatrix, Matrix, SparseMatrix
 from ..data.dataset import Dataset
 from ..data.filling import Part as GoodRows
 from ..data.filling import stacked
+from ..data.order import rounds
 from ..data.usable import Labels, Numbers
 from ..data.windows import Windows
 from ..errors import FileError
@@ -70,16 +71,25 @@ class FilePart:
 
     def round_rows(self, net: Network, share: Share, job: Job) -> Rows:
         """See `parts.Part`."""
-        order, sizes = np.arange(len(self.pieces)), self._counted()
-        if job.shuffle:
-            shuffle_rows(order, len(order), epoch_keys(job.seed, share.epoch, self.number), 0)
-        first, last = rows_of_round(int(sizes.sum()), job.batch_size, share)
+        order = self._order(share, job)
+        first, last = rows_of_round(int(self._counted().sum()), job.batch_size, share)
+        if first == last:  # more rounds than updates
+            rows = self._read(net, job, order, 0, 1)
+            return Rows(rows.matrix, rows.targets, rows.weights, np.empty(0, np.int64))
         rows = self._read(net, job, order, first, last)
         numbers = np.arange(last - first, dtype=np.int64)
-        if job.shuffle:  # the upper half of the word tells these permutations from those of pieces
-            keys = epoch_keys(job.seed, share.epoch, self.number + (1 + share.number << 32))
+        if job.shuffle:
+            keys = epoch_keys(job.seed, share.epoch, self.number + (share.number << 32))
             shuffle_rows(numbers, len(numbers), keys, 0)
         return Rows(rows.matrix, rows.targets, rows.weights, numbers)
+
+    def _order(self, share: Share, job: Job) -> np.ndarray:
+        """In which order an epoch takes the pieces: those of a round come from all over the partition."""
+        n = len(self.pieces)
+        if not job.shuffle:
+            return np.arange(n)
+        of_rounds = rounds(n, -(-n // share.n_rounds), job.seed, share.epoch + (self.number << 32))
+        return np.concatenate(of_rounds)
 
     def rows_at(self, net: Network, numbers: np.ndarray, job: Job) -> Rows:
         """Not for files: a step of mode "sync" takes single rows, so that these partitions are loaded for it."""
