@@ -1,7 +1,7 @@
 """Partitions that stay in files: each round reads its rows again, and no more than them.
 
-Partition p of P has pieces p, p + P, p + 2 P, ... of the source, so that of a sorted file each has an even share. A round
-takes pieces from all over the partition (`data.order`), and draws their rows at random.
+Partition p of P has pieces p, p + P, p + 2 P, ... of the source, so that of a sorted file each has an even share. A
+round takes pieces from all over the partition (`data.order`), and draws their rows at random.
 """
 
 from __future__ import annotations

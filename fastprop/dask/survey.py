@@ -5,7 +5,6 @@ Each partition is looked at where it lies; the client merges what it is told in 
 
 from __future__ import annotations
 
-import functools
 import warnings
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ import numpy as np
 from ..arguments import check_fraction
 from ..checks import Matrix
 from ..data.dataset import Dataset
+from ..errors import FileError
 from ..labels import some
 from ..models import n_outputs
 from ..targets import Targets, class_weights, prepare_targets
@@ -124,7 +124,7 @@ def partitions(
         parts = file_parts(question, data, n_partitions, mode, cluster)
     else:
         parts = placed(blocks_of(X, y, sample_weight, n_partitions), cluster)
-    looks = cluster.run(functools.partial(_looks, parts, question, cluster), "looking at the partitions")
+    looks = _looked(parts, question, cluster)
     kept = _check(looks, draft.net)
     _check_held(kept, fraction)
     rows = [seen.n_rows - seen.n_held for seen in kept]
@@ -151,9 +151,24 @@ def partitions(
     )
 
 
-def _looks(parts: list[Any], question: Question, cluster: Cluster) -> list[Any]:
-    """Futures of what is seen; Dask runs each where its partition lies."""
-    return [cluster.submit(look, part, question, name="look") for part in parts]
+def _looked(parts: list[Any], question: Question, cluster: Cluster) -> list[Look]:
+    """What is seen of the partitions; Dask runs each task where its partition lies.
+
+    Raises
+    ------
+    ValueError
+        If a partition cannot be made, naming it.
+    """
+    try:
+        return cluster.run(
+            lambda: [cluster.submit(look, part, question, name="look") for part in parts], "looking at the partitions"
+        )
+    except Exception as error:
+        for number, part in enumerate(parts):
+            if part.status == "error" and not isinstance(error, (FileError, OSError)):
+                what = f"{type(error).__name__}: {error}"
+                raise ValueError(f"partition {number} could not be made: {what}") from error
+        raise
 
 
 # ---- what was seen --------------------------------------------------------------------------------------------------
