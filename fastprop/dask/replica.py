@@ -27,7 +27,7 @@ from . import job as jobs
 from .job import Job
 from .messages import Answer, Share, State, Statistics
 from .scores import Score, merged, score_of
-from .state import layout_of, put
+from .state import Replicas, layout_of, put
 from .sums import OrderedSum
 
 if TYPE_CHECKING:
@@ -79,52 +79,49 @@ def train_group(job: Job, state: State, share: Share, parts: Sequence[Part], n_p
     address, n_threads = job.check_worker()
     sums, statistics = OrderedSum(n_partitions), []
     with jobs.working:
+        replicas = Replicas(job.net, state)
         for part in parts:
-            change, told = _round(job, state, share, part, n_threads)
-            if change is not None:
-                sums.add(part.number, change)
-            statistics.append(told)
-    return Answer(sums.nodes, statistics, address)
+            start = time.perf_counter()
+            replicas.begin()
+            told = _round(job, share, part, n_threads)
+            if told.n_updates:
+                if not replicas.is_finite():
+                    raise _divergence("weights", part.number, _place(share))
+                sums.add(part.number, replicas.change(told.n_rows))
+            statistics.append(replace(told, seconds=time.perf_counter() - start))
+        nodes = [replace(node, vector=replicas.vector(node.vector)) for node in sums.nodes]
+    return Answer(nodes, statistics, address)
 
 
-def _round(job: Job, state: State, share: Share, part: Part, n_threads: int) -> tuple[np.ndarray | None, Statistics]:
-    """What a partition adds, None without an update, and what it tells."""
-    start, net = time.perf_counter(), job.net
+def _round(job: Job, share: Share, part: Part, n_threads: int) -> Statistics:
+    """Train the job's network from where it is on a partition; returns what that has to tell."""
+    net = job.net
+    before = net._parameters.count
     rows = part.round_rows(net, share, job)
-    n_updates, sums, change = 0, (0.0, 0.0, 0.0), None
-    if rows.n_used:
-        n_updates, sums = train(job, state, share, part.number, rows, n_threads)
-    if n_updates:
-        change = layout_of(net).change(net._parameters, state.vector, rows.n_used)
-        if not np.isfinite([change.min(), change.max()]).all():  # either is NaN if any number is; makes no array
-            raise _divergence("weights", part.number, _place(share))
-    told = Statistics(
+    loss, weight, penalty = train(job, share, part.number, rows, n_threads) if rows.n_used else (0.0, 0.0, 0.0)
+    n_updates = net._parameters.count - before
+    return Statistics(
         number=part.number,
         n_rows=rows.n_used if n_updates else 0,
         n_updates=n_updates,
-        loss=sums[0],
-        weight=sums[1],
-        penalty=sums[2],
+        loss=loss,
+        weight=weight,
+        penalty=penalty,
         n_skipped=getattr(part, "n_skipped", 0),
-        seconds=time.perf_counter() - start,
+        seconds=0.0,  # not over yet
     )
-    return change, told
 
 
-def train(
-    job: Job, state: State, share: Share, number: int, rows: Rows, n_threads: int
-) -> tuple[int, tuple[float, float, float]]:
-    """Train the job's network from `state` on `rows`, in their order, as partition `number`.
+def train(job: Job, share: Share, number: int, rows: Rows, n_threads: int) -> tuple[float, float, float]:
+    """Train the job's network on `rows`, in their order, as partition `number`.
 
     Returns
     -------
-    n_updates : int
-    sums : (float, float, float)
-        Weighted losses (penalties included), weights and weighted penalties, as in a `Ledger`.
+    loss, weight, penalty : float
+        Sums over rows, as in a `Ledger`: weighted losses (penalties included), weights, weighted penalties.
     """
     net, settings = job.net, Settings(1, job.batch_size, False, job.seed, n_threads=n_threads, counts=False)
-    put(net, state)
-    net.optimizer.lr = Given(state.count, share.rates)
+    net.optimizer.lr = Given(net._parameters.count, share.rates)
     kind = job_of(net, "train", rows.matrix, rows.targets)
     size = engine_rows(net._built(), rows.n_used, job.batch_size)
     with net._engines.lend(kind, size, n_threads) as engine:
@@ -132,7 +129,7 @@ def train(
         engine.rebind(kind.plan, kind.parameters, replace(kind.recipe, seed=seed_of(net.seed, number)))
         trainer = net._trainer(engine, rows, settings, Run({}, share.epoch), None, progress_for(False, 1))
         _run(trainer, number, share)
-    return net._parameters.count - state.count, trainer.ledger.of(0)[0]
+    return trainer.ledger.of(0)[0]
 
 
 def _run(trainer: Trainer, number: int, share: Share) -> None:
@@ -226,13 +223,15 @@ def gradient_group(
             n_updates = int(len(numbers) > 0)
             told = Statistics(part.number, len(numbers), n_updates, loss * weight_sum, weight, 0.0, 0, seconds)
             statistics.append(told)
-    return Answer(sums.nodes, statistics, address)
+        layout = layout_of(job.net)
+        nodes = [replace(node, vector=layout.unpadded(node.vector)) for node in sums.nodes]
+    return Answer(nodes, statistics, address)
 
 
 def _gradient(
     job: Job, count: int, number: int, rows: Rows, position: int, weight_sum: float, n_threads: int
 ) -> tuple[np.ndarray, float]:
-    """The gradient of sum(w loss) / weight_sum over some rows, and that number, with the weights that there are."""
+    """The gradient of sum(w loss) / weight_sum over some rows, as a row of `Parameters`, and that number."""
     net, update = job.net, np.zeros(1, records.CHUNK)
     plan, parameters = net._built(), net._parameters
     update["count"], update["inverse_weight"] = count + 1, 1.0 / weight_sum
@@ -251,7 +250,7 @@ def _gradient(
                 raise ValueError(f"partition {number}: {bad_row_message(engine, rows.numbers, chunks[engine.done])}")
             if engine.status == records.DIVERGED:
                 raise _divergence("loss", number, f"step {count}")
-            gradient = layout_of(net).gradient(parameters)
+            gradient = parameters.rows[1].copy()
         finally:
             parameters.rows[1] = 0
     return gradient, float(chunks["loss"].sum())

@@ -49,11 +49,15 @@ class Layout:
 
     def read(self, parameters: Parameters, slots: bool = True) -> np.ndarray:
         """The state vector of these parameters, copied: shape (size,), or without slots (n_shown,)."""
-        vector = np.empty(self.size if slots else self.n_shown, self.plan.dtype)
-        self._read_row(parameters.rows[0], vector[: self.n_parameters])
-        vector[self.n_parameters : self.n_shown] = parameters.statistics
-        if slots:
-            for row, part in zip(parameters.rows[2:], self._slots(vector), strict=True):
+        return self.joined(parameters.rows[0], parameters.statistics, parameters.rows[2:] if slots else None)
+
+    def joined(self, parameters: np.ndarray, statistics: np.ndarray, slots: np.ndarray | None) -> np.ndarray:
+        """The state vector of rows with pads."""
+        vector = np.empty(self.n_shown if slots is None else self.size, self.plan.dtype)
+        self._read_row(parameters, vector[: self.n_parameters])
+        vector[self.n_parameters : self.n_shown] = statistics
+        if slots is not None:
+            for row, part in zip(slots, self._slots(vector), strict=True):
                 self._read_row(row, part)
         return vector
 
@@ -68,14 +72,14 @@ class Layout:
             for row, part in zip(parameters.rows[2:], self._slots(vector), strict=True):
                 self._write_row(row, part)
 
-    def gradient(self, parameters: Parameters) -> np.ndarray:
-        """The stored gradients in the order of a state vector: a copy, shape (n_parameters,)."""
+    def unpadded(self, row: np.ndarray) -> np.ndarray:
+        """A row of `Parameters`, say stored gradients, in the order of a state vector: shape (n_parameters,)."""
         vector = np.empty(self.n_parameters, self.plan.dtype)
-        self._read_row(parameters.rows[1], vector)
+        self._read_row(row, vector)
         return vector
 
     def set_gradient(self, parameters: Parameters, vector: np.ndarray) -> None:
-        """The reverse of `gradient`."""
+        """Store a gradient, which is in the order of a state vector."""
         self._write_row(parameters.rows[1], vector)
 
     def origin(self, vector: np.ndarray) -> np.ndarray:
@@ -86,13 +90,6 @@ class Layout:
         origin = np.zeros_like(vector)
         origin[: self.n_parameters] = vector[: self.n_parameters]
         return origin
-
-    def change(self, parameters: Parameters, vector: np.ndarray, factor: float) -> np.ndarray:
-        """`factor` times the difference of these parameters to the `origin` of a state vector."""
-        change = self.read(parameters)
-        change[: self.n_parameters] -= vector[: self.n_parameters]
-        change *= factor
-        return change
 
     def _slots(self, vector: np.ndarray) -> list[np.ndarray]:
         """The parts of a state vector that are slots."""
@@ -139,3 +136,46 @@ def put(net: Network, state: State, slots: bool = True) -> None:
     net._parameters = models.fitting(net._built(), net._parameters, net.optimizer.rule())
     layout_of(net).write(net._parameters, state.vector, slots)
     net._parameters.count = state.count
+
+
+class Replicas:
+    """Replicas of a network that begin with the same state, one after the other, and their changes.
+
+    Changes have the pads of this machine until they leave it: for 2 million numbers a copy takes 2 ms, packing 7.
+
+    Parameters
+    ----------
+    net : Network
+        Built; whose parameters all of them train.
+    state : State
+    """
+
+    def __init__(self, net: Network, state: State) -> None:
+        put(net, state)
+        self._layout, self._parameters = layout_of(net), net._parameters
+        self._start = net._parameters.snapshot()
+
+    def begin(self) -> None:
+        """Go to the state."""
+        self._parameters.restore(self._start)
+
+    def change(self, factor: float) -> np.ndarray:
+        """`factor` times the difference to `Layout.origin` of the state."""
+        rows, statistics, _ = self._start
+        change = np.empty(rows.size + statistics.size, rows.dtype)
+        made = change[: rows.size].reshape(rows.shape)
+        np.subtract(self._parameters.rows[0], rows[0], out=made[0])
+        made[0] *= factor
+        np.multiply(self._parameters.rows[2:], factor, out=made[1:])
+        np.multiply(self._parameters.statistics, factor, out=change[rows.size :])
+        return change
+
+    def is_finite(self) -> bool:
+        """Whether all parameters are."""
+        row = self._parameters.rows[0]
+        return bool(np.isfinite([row.min(), row.max()]).all())  # either is NaN if a number is; makes no array
+
+    def vector(self, change: np.ndarray) -> np.ndarray:
+        """A change, or a sum of them, in the order of a state vector."""
+        rows = change[: self._start[0].size].reshape(self._start[0].shape)
+        return self._layout.joined(rows[0], change[rows.size :], rows[1:])
