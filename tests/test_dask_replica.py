@@ -458,10 +458,14 @@ def test_a_worker_with_other_versions_is_refused():
         train_group(job, taken(network()), share_of(), parts_of(X, y, 2), 2)
 
 
-def test_sync_refuses_batch_norm():
+def test_what_batch_norm_cannot_do_is_refused():
     for inner in ([fp.BatchNorm()], [fp.Residual([fp.BatchNorm()])]):
         assert check_mode(network(inner=inner), "local") == "local"
         with pytest.raises(ValueError, match="mode='sync' cannot train BatchNorm"):
             check_mode(network(inner=inner), "sync")
+        with pytest.raises(ValueError, match="mode='sync' cannot train BatchNorm"):
+            Job(network(inner=inner), mode="sync")
+        with pytest.raises(ValueError, match="batch_size must be at least 2 with BatchNorm"):
+            Job(network(inner=inner), 1)
     with pytest.raises(ValueError, match="unknown mode 'async'"):
         check_mode(network(), "async")

@@ -98,6 +98,11 @@ class Job:
     mode : "local" or "sync"
     stamp : dict
         What workers must be like: see `stamp`.
+
+    Raises
+    ------
+    ValueError
+        See `check_mode`; if `batch_size` is 1 with BatchNorm.
     """
 
     net: Network
@@ -110,6 +115,9 @@ class Job:
     stamp: dict[str, str] = field(default_factory=stamp)
 
     def __post_init__(self) -> None:
+        check_mode(self.net, self.mode)
+        if self.batch_size == 1 and _has_batch_norm(self.net.layers):
+            raise ValueError("batch_size must be at least 2 with BatchNorm: one sample has no variance")
         self.net = twin(self.net)
 
     def check_worker(self) -> tuple[str, int]:
