@@ -289,7 +289,7 @@ def evaluate_group(job: Job, vector: np.ndarray, parts: Sequence[Part], held_out
         for part in parts:
             pieces = part.held_out(net, job) if held_out else part.everything(net, job)
             try:
-                scores.append(merged(score_of(net, rows, n_threads) for rows in pieces))
+                scores.append(merged(score_of(net, rows, n_threads) for rows in pieces if rows.n_used))
             except DivergenceError as error:
                 raise DivergenceError(f"partition {part.number}: {error}") from error
             except ValueError as error:
