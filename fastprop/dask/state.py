@@ -78,9 +78,11 @@ class Layout:
         self._read_row(row, vector)
         return vector
 
-    def set_gradient(self, parameters: Parameters, vector: np.ndarray) -> None:
-        """Store a gradient, which is in the order of a state vector."""
-        self._write_row(parameters.rows[1], vector)
+    def padded(self, vector: np.ndarray) -> np.ndarray:
+        """The reverse of `unpadded`."""
+        row = np.zeros(self.plan.row_length, self.plan.dtype)
+        self._write_row(row, vector)
+        return row
 
     def origin(self, vector: np.ndarray) -> np.ndarray:
         """What the change of a replica is counted from, and its mean is added to: the parameters, and zeros behind.

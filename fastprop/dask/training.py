@@ -16,7 +16,6 @@ from ..runs import Run, Standing, Weights
 from ..schedules import watches
 from ..segments import Place
 from ..trainer import Settings, state_of
-from ..workspace import Parameters
 from .outer import Slots
 from .rounds import Point, Rounds
 from .state import layout_of, put, taken
@@ -179,13 +178,9 @@ class Training:
 
 def row_of_vector(net: Network, vector: np.ndarray) -> np.ndarray:
     """Numbers of parameters as a row of `Parameters`, which checkpoints name and write."""
-    scratch = Parameters(net._built(), net._parameters.rule)
-    layout_of(net).set_gradient(scratch, vector)
-    return scratch.rows[1].copy()
+    return layout_of(net).padded(vector)
 
 
 def vector_of_row(net: Network, row: np.ndarray) -> np.ndarray:
     """The reverse of `row_of_vector`."""
-    scratch = Parameters(net._built(), net._parameters.rule)
-    scratch.rows[1] = row
-    return layout_of(net).gradient(scratch)
+    return layout_of(net).unpadded(row)

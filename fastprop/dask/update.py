@@ -54,7 +54,7 @@ class Updater:
         with net._engines.lend(job, 1, 1, accumulates=True) as engine:
             engine.set_rows(None)
             engine.set_chunks(chunk)
-            self._layout.set_gradient(parameters, gradient)
+            parameters.rows[1] = self._layout.padded(gradient)
             engine.run(0, 1)
         parameters.count += 1
         return float(chunk["penalty"][0])
