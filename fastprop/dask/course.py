@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -23,6 +24,7 @@ from ..validation import check_monitor
 from .cluster import Cluster, Lost, opened
 from .cost import usual_sync_every
 from .crew import Crew, Task
+from .drafts import Draft, Ready
 from .errors import ClusterError
 from .job import Job, check_mode, stamp
 from .messages import State
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
 
 
 def fit(
-    net: Network,
+    net: Network | Draft,
     X: Any,
     y: Any = None,
     epochs: int = 10,
@@ -145,17 +147,20 @@ def fit(
 
     All leave the network with the weights and optimizer state of the last complete round.
     """
+    draft = net if isinstance(net, Draft) else Ready(net)
     settings = Settings(
         epochs=check_positive_int("epochs", epochs),
         batch_size=check_positive_int("batch_size", batch_size, allow_none=True),
         shuffle=check_bool("shuffle", shuffle),
-        seed=net.seed,
+        seed=0,  # until there is a network
         early_stopping=resolve_early_stopping(early_stopping),
         callbacks=_check_callbacks(callbacks),
         checkpoint=None if checkpoint is None else keeping.check_path("checkpoint", checkpoint),
         checkpoint_every=check_number("checkpoint_every", checkpoint_every, 0.0, inclusive="neither"),
     )
-    _check_beside(check_mode(net, mode), sync_every, outer)
+    if draft.net is not None:
+        check_mode(draft.net, mode)
+    _check_beside(mode, sync_every, outer)
     check_positive_int("sync_every", sync_every, allow_none=True)
     check_positive_int("n_partitions", n_partitions)
     _check_validation(X_val, y_val, check_fraction("validation_fraction", validation_fraction))
@@ -163,15 +168,19 @@ def fit(
     held = {"X": X_val, "y": y_val, "sample_weight": None, "n_partitions": n_partitions}
     bar = progress_for(progress, settings.epochs)
     try:
-        with undone_on_error(net), opened(client) as cluster:
+        undone = contextlib.nullcontext() if draft.net is None else undone_on_error(draft.net)
+        with undone, opened(client) as cluster:
             cluster.check_stamps(stamp)
             common = {"validation_fraction": validation_fraction, "batch_size": batch_size, "mode": mode}
-            parts = partitions(net, cluster=cluster, **data, **common)
-            rest = None if X_val is None else _validation_parts(net, cluster, held)
-            course = Course(net, cluster, settings, mode, sync_every, check_outer(outer), validation_fraction)
+            parts = partitions(draft, cluster=cluster, **data, **common)
+            trained = draft.net
+            assert trained is not None
+            settings.seed = trained.seed
+            rest = None if X_val is None else _validation_parts(trained, cluster, held)
+            course = Course(trained, cluster, settings, mode, sync_every, check_outer(outer), validation_fraction)
             return course.run(parts, rest, bar)
     except Lost as error:
-        raise ClusterError(str(error), net) from error
+        raise ClusterError(str(error), draft.net) from error
     finally:
         bar.close()
 

@@ -13,10 +13,10 @@ class ClusterError(RuntimeError):
 
     Attributes
     ----------
-    net : Network
-        With the weights and the optimizer's state of the last complete round.
+    net : Network or None
+        With the weights and the optimizer's state of the last complete round. None if an estimator had none yet.
     """
 
-    def __init__(self, message: str, net: Network) -> None:
+    def __init__(self, message: str, net: Network | None) -> None:
         super().__init__(message)
         self.net = net
