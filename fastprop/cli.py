@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
-import numpy as np
 import typer
 
-from . import DivergenceError, FileError, Network, __version__, cli_data, load, tabular
+from . import FileError, Network, __version__, cli_cluster, cli_data, load, tabular
 from . import resume as load_run
 from .cli_outputs import check_checkpoint, check_folder, check_out, check_plot
+from .cli_training import described, run_training, say, say_data, say_streaming
 from .cli_values import hashed, seconds, widths
-from .data.dataset import LOAD_SHARE, Dataset
-from .data.preparation import Preparation, Prepare
+from .data.preparation import Prepare
 from .data.sinks import csv_header, csv_rows, open_sink
-from .data.target import Target as Learnt
 from .doctor import facts
 from .streams import suited
 from .warmup import warmup as compile_usual
@@ -27,9 +24,10 @@ from .warmup import warmup as compile_usual
 IMPORT_SECONDS = time.process_time()  # of this process so far: Python's start and all imports, Numba's above all
 
 # Options of `train` that may be others when a run goes on; those that change its bits are compared by `fit`.
-FREE = ("data", "format", "memory_limit", "epochs", "threads", "checkpoint", "every", "resume", "out", "plot")
-
-MANY_CATEGORIES = 100  # of a column of text; from here on, or from half of the rows on, the report asks what they are
+FREE = (
+    "data", "format", "memory_limit", "epochs", "threads", "checkpoint", "every", "resume", "out", "plot", "workers",
+    "scheduler",
+)  # fmt: skip
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -63,11 +61,6 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
         typer.secho(f"error: {_one_line(error)}", fg=typer.colors.RED, err=True)
         raise SystemExit(2) from None
     raise SystemExit(0)
-
-
-def say(name: str, text: object) -> None:
-    """One line of a report."""
-    typer.echo(f"{name:<11} {text}")
 
 
 @app.command()
@@ -130,6 +123,12 @@ def train(
     plot: Annotated[
         Path | None, typer.Option(help="Draw the losses of all epochs into this file: .png, .svg, .pdf, ...")
     ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Train on a Dask cluster of so many processes on this machine.")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Train on the Dask cluster with this scheduler, as tcp://host:8786.")
+    ] = None,
 ) -> None:
     """Train a network to predict columns from the others.
 
@@ -137,8 +136,14 @@ def train(
     median, numbers standardised. All of this is stored in the model file and
     applied again by `predict` and `evaluate`. Data that need more than a
     quarter of the memory limit are streamed from their files.
+
+    On a cluster each worker reads its part of the files, which must have the
+    same paths there. The result is the same for any number of workers.
     """
     given = cli_data.Given(data, format, memory_limit, on_bad_rows)
+    place = cli_cluster.check_place(workers, scheduler, threads, given)
+    if scheduler is not None:
+        given, target = given.absolute(), cli_data.absolute_targets(target or ())  # workers have another folder
     check_out(out, given, target or ())
     settings = tabular.Settings(
         hidden=widths(hidden), activation=activation, loss=loss, epochs=epochs, batch_size=batch_size, lr=lr,
@@ -154,6 +159,7 @@ def train(
         raise ValueError(f"{'resume' if resume else 'every'} needs --checkpoint: the file that the run is saved to")
     if plot is not None:
         check_plot(plot, (out, checkpoint), given, target or ())
+    client = context.with_resource(cli_cluster.connected(place, threads))
     chosen = _chosen(context)
     run = _run_of(checkpoint, chosen) if checkpoint is not None and resume else None
     # The link of poisson is exp: its target must stay a count.
@@ -161,11 +167,15 @@ def train(
     rows = given.dataset(target or (), prepare, ignore or (), text=text or ())
     assert rows.preparation is not None
     net = tabular.build(rows.preparation, settings)
-    _say_data(rows, rows.preparation)
+    say_data(rows, rows.preparation)
+    if client is None:
+        say_streaming(rows, rows.preparation.n_rows)
+    else:
+        say("cluster", cli_cluster.described(client))
     if run is not None:
         net = _going_on(run, net, epochs)
     net.extra = {"options": {**chosen, "epochs": epochs}}
-    _train(net, rows, settings, out, plot)
+    run_training(net, rows, settings, out, plot, client)
 
 
 @app.command()
@@ -227,7 +237,7 @@ def info(model: Model) -> None:
     net = load(model)
     typer.echo(net.summary())
     if net.preparation_ is not None and net.preparation_.to_predict is not None:
-        say("target", _described(net.preparation_.to_predict))
+        say("target", described(net.preparation_.to_predict))
         say("columns", ", ".join(net.preparation_.columns) or f"{net.preparation_.n_features} sparse features")
     if net.classes_ is not None:
         say("classes", ", ".join(map(str, net.classes_)))
@@ -263,38 +273,11 @@ def _options(
     """Train neural networks on tables, from compiled loops on the CPU."""
 
 
-def _say_data(rows: Dataset, preparation: Preparation) -> None:
-    """What is learnt from what, and how rows are shuffled that do not fit in memory."""
-    target, n_rows = preparation.to_predict, preparation.n_rows
-    assert target is not None
-    n_columns = len(preparation.columns) or preparation.n_features
-    say("data", f"{rows.source.name}: {n_rows} rows, {n_columns} columns, {preparation.n_features} features")
-    say("target", _described(target))
-    for name, how in preparation.columns.items():
-        if isinstance(how, list) and len(how) > min(MANY_CATEGORIES, n_rows / 2):
-            say("categories", _many(name, len(how), n_rows))
-    if n_rows > rows.rows_in(LOAD_SHARE):
-        order = "read in the order of the source" if rows.is_sequential else "read in random order"
-        say("streaming", f"{order}; rows are shuffled within windows of {rows.window_rows():,} rows")
-
-
-def _many(name: str, n: int, n_rows: int) -> str:
-    """What to do about a column of so many texts that they are dates, say, or the names of the rows."""
-    column = shlex.quote(name)
-    return (
-        f"{name!r} holds {n} different texts in {n_rows} rows, a feature each; if they are dates, identifiers or free "
-        f"text, leave it out (--ignore {column}) or hash it (--hash {column}=64)"
-    )
-
-
-def _described(target: Learnt) -> str:
-    task = f"{target.task} of the logarithm" if target.log else target.task
-    return f"{', '.join(target.names) or 'beside the rows'}, {task}"
-
-
 def _chosen(context: typer.Context) -> dict[str, Any]:
-    """The options of a run that must be the same when it goes on, as JSON."""
+    """The options of a run that must be the same when it goes on, as JSON; on a cluster it stays, of any size."""
     options = {name: value for name, value in context.params.items() if name not in FREE}
+    if context.params["workers"] or context.params["scheduler"]:
+        options["cluster"] = True
     return {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
 
 
@@ -316,6 +299,9 @@ def _run_of(checkpoint: Path, options: Mapping[str, Any]) -> Network | None:
     before = net.extra.get("options")
     if not isinstance(before, dict) or net._run is None:
         raise FileError(f"{checkpoint} cannot be resumed here: `fastprop train` did not write it")
+    if before.get("cluster") != options.get("cluster"):
+        where = "with" if before.get("cluster") else "without"
+        raise ValueError(f"{checkpoint} goes on {where} --workers or --scheduler only, as it began")
     for name, value in options.items():
         if before.get(name) != value:
             raise ValueError(f"{name} must be {before.get(name)!r} as in {checkpoint}, got {value!r}")
@@ -332,52 +318,6 @@ def _going_on(run: Network, fresh: Network, epochs: int) -> Network:
         run.optimizer.lr = fresh.optimizer.lr
         say("schedule", f"the learning rate falls to 0 within {epochs} epochs now, not {before}")
     return run
-
-
-def _train(net: Network, rows: Dataset, settings: tabular.Settings, out: Path, plot: Path | None) -> None:
-    """Train, say how it went, and write the model and the picture."""
-    start, untrained = time.perf_counter(), net.get_weights()
-    try:
-        history = tabular.fit(net, rows, settings)
-    except KeyboardInterrupt:
-        if all(np.array_equal(W, W0) for (W, _), (W0, _) in zip(net.get_weights(), untrained, strict=True)):
-            say("stopped", "by Ctrl-C before the first step; nothing was written")
-        else:
-            net.preparation_ = rows.preparation
-            net.save(out, {})
-            again = f"; with --resume the run in {settings.checkpoint} goes on" if settings.checkpoint else ""
-            say("stopped", f"by Ctrl-C; the weights of the last step are in {out}{again}")
-            _draw(net.history_, plot)
-        raise typer.Exit(130) from None
-    except DivergenceError:
-        _draw(net.history_, plot)  # of the epochs before: here one looks for the cause
-        raise
-    say("training", f"{len(history['loss'])} epochs in {time.perf_counter() - start:.2f} s")
-    if history.get("skipped", [0])[-1]:
-        say("skipped", f"{int(history['skipped'][-1])} rows that cannot be used")
-    _say_result(history)
-    net.save(out, {})
-    say("model", out)
-    _draw(history, plot)
-
-
-def _draw(history: Mapping[str, Sequence[Any]], plot: Path | None) -> None:
-    """The losses into a file, if one was asked for and an epoch was completed."""
-    if plot is None or not history["loss"]:
-        return
-    from . import plot as pictures
-
-    pictures.save(pictures.history(history, pictures.off_screen()), plot)
-    say("plot", plot)
-
-
-def _say_result(history: Any) -> None:
-    if "val_loss" not in history:
-        say("loss", f"{history['loss'][-1]:.6g}")
-        return
-    best = int(np.argmin(history["val_loss"]))
-    found = ", ".join(f"{name} {values[best]:.6g}" for name, values in history.items() if name.startswith("val_"))
-    say("validation", f"{found} (epoch {best + 1})")
 
 
 def _one_line(error: Exception) -> str:

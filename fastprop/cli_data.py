@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -63,6 +63,10 @@ class Given:
                     what = f"{self.paths[0]} ({first}) and {path} ({other})"
                     raise ValueError(f"data must be files of one format, got {what}")
         return first
+
+    def absolute(self) -> Given:
+        """The same files, for processes with another working directory."""
+        return replace(self, paths=[os.path.abspath(path) for path in self.paths])
 
     def dataset(
         self,
@@ -136,6 +140,11 @@ def _text_that_looks_like_numbers(data: Dataset, prepare: Any) -> list[str]:
     """Columns that are text in training, but numbers in these files."""
     text = prepare.text if isinstance(prepare, Preparation) else ()
     return [name for name in text if data.source.columns.get(name) == "number"]
+
+
+def absolute_targets(target: Sequence[str]) -> list[str]:
+    """The target, of which a second .npy file has its absolute path."""
+    return [os.path.abspath(name) if name.lower().endswith(".npy") else name for name in target]
 
 
 def _number(path: str, name: str) -> int:

@@ -175,7 +175,7 @@ def build(preparation: Preparation, settings: Settings) -> Network:
     net = Network(
         _layers(settings, n_outputs),
         loss=loss,
-        optimizer=Adam(lr=Cosine(settings.lr, _updates(settings, preparation.n_rows))),
+        optimizer=Adam(lr=rate(settings, _updates(settings, preparation.n_rows))),
         seed=settings.seed,
     ).build(preparation.n_features)
     if classes:  # no need to look for labels that the first rows lack
@@ -183,20 +183,28 @@ def build(preparation: Preparation, settings: Settings) -> Network:
     return net
 
 
+def rate(settings: Settings, updates: int) -> Cosine:
+    """The learning rate of a training with so many updates an epoch that nothing stops early."""
+    return Cosine(settings.lr, check_positive_int("epochs", settings.epochs) * updates)
+
+
 def fit(net: Network, data: Dataset, settings: Settings) -> Mapping[str, Sequence[Any]]:
     """Train on a prepared dataset, and return the history."""
-    assert data.preparation is not None
-    history: Mapping[str, Sequence[Any]] = net.fit(
-        data,
-        epochs=settings.epochs,
-        batch_size=settings.batch(data.preparation.n_rows),
-        validation_fraction=settings.validation_fraction,
-        early_stopping=settings.patience(),
-        n_threads=settings.n_threads,
-        checkpoint=settings.checkpoint,
-        checkpoint_every=settings.checkpoint_every,
-    )
+    history: Mapping[str, Sequence[Any]] = net.fit(data, n_threads=settings.n_threads, **arguments(data, settings))
     return history
+
+
+def arguments(data: Dataset, settings: Settings) -> dict[str, Any]:
+    """What `fit` is told, wherever it runs."""
+    assert data.preparation is not None
+    return {
+        "epochs": settings.epochs,
+        "batch_size": settings.batch(data.preparation.n_rows),
+        "validation_fraction": settings.validation_fraction,
+        "early_stopping": settings.patience(),
+        "checkpoint": settings.checkpoint,
+        "checkpoint_every": settings.checkpoint_every,
+    }
 
 
 def _layers(settings: Settings, n_outputs: int) -> list[Layer]:
@@ -209,7 +217,7 @@ def _layers(settings: Settings, n_outputs: int) -> list[Layer]:
 
 
 def _updates(settings: Settings, n_rows: int) -> int:
-    """Updates of a training that nothing stops early."""
+    """Updates of an epoch."""
     batch = check_positive_int("batch_size", settings.batch(n_rows))
     n_train = n_rows - round(n_rows * check_fraction("validation_fraction", settings.validation_fraction))
-    return check_positive_int("epochs", settings.epochs) * max(1, -(-n_train // batch))
+    return max(1, -(-n_train // batch))

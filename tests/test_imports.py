@@ -17,7 +17,8 @@ pytestmark = pytest.mark.quick
 FLOORS = [
     {"__main__"},
     {"cli"},
-    {"cli_outputs"},
+    {"cli_training"},
+    {"cli_cluster", "cli_outputs"},
     {"cli_data", "cli_values", "demo", "doctor", "tabular"},
     {"dask"},
     {"plot"},
