@@ -2,5 +2,7 @@
 
 from .course import fit
 from .errors import ClusterError
+from .mlp import DaskMLPClassifier, DaskMLPRegressor
+from .sgd import DaskSGDClassifier, DaskSGDRegressor
 
-__all__ = ["ClusterError", "fit"]
+__all__ = ["ClusterError", "DaskMLPClassifier", "DaskMLPRegressor", "DaskSGDClassifier", "DaskSGDRegressor", "fit"]

@@ -187,24 +187,6 @@ class DaskEstimator(CheckedParameters, BaseEstimator):  # type: ignore[misc]
         rows = X if is_elsewhere(X) else check_X(self, X).array
         return getattr(lazy, method)(self.network_, rows)
 
-    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """The accuracy of labels, or R2 of numbers; computed at once.
-
-        Parameters
-        ----------
-        X, y : what `fit` takes
-        sample_weight : array-like of shape (n_samples,), optional
-            For rows in memory only.
-        """
-        check_is_fitted(self)
-        if not is_elsewhere(X):
-            return float(super().score(X, y, sample_weight))  # of scikit-learn's mixin
-        if sample_weight is not None:
-            raise ValueError("sample_weight is for rows in memory: scores of partitions have no weights")
-        found = lazy.evaluate(self.network_, X, y)
-        computed = found.compute() if self.client is None else self.client.compute(found).result()
-        return float(computed["accuracy" if self.is_classifier else "r2"])
-
     # ---- copies -----------------------------------------------------------------------------------------------------
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -219,6 +201,32 @@ class DaskEstimator(CheckedParameters, BaseEstimator):  # type: ignore[misc]
         cloned = super(DaskEstimator, bare).__sklearn_clone__()
         cloned.client = self.client
         return cloned
+
+
+class Scored:
+    """The first mixin of an estimator, before scikit-learn's, whose `score` is for rows in memory."""
+
+    client: Any
+    is_classifier: ClassVar[bool]
+    network_: Network
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """The accuracy of labels, or R2 of numbers; computed at once.
+
+        Parameters
+        ----------
+        X, y : what `fit` takes
+        sample_weight : array-like of shape (n_samples,), optional
+            For rows in memory only.
+        """
+        check_is_fitted(self)
+        if not is_elsewhere(X):
+            return float(super().score(X, y, sample_weight))  # type: ignore[misc]
+        if sample_weight is not None:
+            raise ValueError("sample_weight is for rows in memory: scores of partitions have no weights")
+        found = lazy.evaluate(self.network_, X, y)
+        computed = found.compute() if self.client is None else self.client.compute(found).result()
+        return float(computed["accuracy" if self.is_classifier else "r2"])
 
 
 def labels_of(facts: Facts) -> Labels:

@@ -21,7 +21,7 @@ from ..losses import Loss
 from ..network import Network
 from ..optimizers import Optimizer
 from .drafts import Facts
-from .estimator import CLUSTER, DaskEstimator, Training, labels_of
+from .estimator import CLUSTER, DaskEstimator, Scored, Training, labels_of
 from .job import check_mode
 
 
@@ -88,7 +88,7 @@ class DaskMLP(Coefficients, DaskEstimator):
         return MLPTraining(self)
 
 
-class DaskMLPClassifier(ClassifierMixin, DaskMLP):  # type: ignore[misc]
+class DaskMLPClassifier(Scored, ClassifierMixin, DaskMLP):  # type: ignore[misc]
     """`fastprop.MLPClassifier` on a Dask cluster: one class a row, or several yes-or-no answers.
 
     Parameters and attributes that are not listed are those of `fastprop.MLPClassifier` and mean the same. Not here are
@@ -202,7 +202,7 @@ class DaskMLPClassifier(ClassifierMixin, DaskMLP):  # type: ignore[misc]
         return self._applied("predict_proba", X)
 
 
-class DaskMLPRegressor(RegressorMixin, DaskMLP):  # type: ignore[misc]
+class DaskMLPRegressor(Scored, RegressorMixin, DaskMLP):  # type: ignore[misc]
     """`fastprop.MLPRegressor` on a Dask cluster.
 
     Parameters and attributes are those of `fastprop.MLPRegressor`, but for what `DaskMLPClassifier` has besides them or

@@ -21,7 +21,7 @@ from ..losses import Loss, resolve_loss
 from ..network import Network
 from ..schedules import InverseScaling
 from .drafts import Facts
-from .estimator import CLUSTER, DaskEstimator, Training, labels_of
+from .estimator import CLUSTER, DaskEstimator, Scored, Training, labels_of
 
 # Losses that take the other classes as one each time need targets -1 and 1: those of the margin.
 CLASS_LOSSES = ("hinge", "log_loss", "modified_huber", "perceptron", "squared_hinge")
@@ -121,7 +121,7 @@ class DaskLinear(DaskEstimator):
         return self._coefficients()[1]
 
 
-class DaskSGDClassifier(ClassifierMixin, DaskLinear):  # type: ignore[misc]
+class DaskSGDClassifier(Scored, ClassifierMixin, DaskLinear):  # type: ignore[misc]
     """Linear classifiers on a Dask cluster: SVM, logistic regression and others, trained in batches.
 
     `fastprop.SGDClassifier` with mode="minibatch", but for `log_loss` of more than two classes, which is that of all
@@ -223,7 +223,7 @@ class DaskSGDClassifier(ClassifierMixin, DaskLinear):  # type: ignore[misc]
         return self._applied("predict_proba", X)
 
 
-class DaskSGDRegressor(RegressorMixin, DaskLinear):  # type: ignore[misc]
+class DaskSGDRegressor(Scored, RegressorMixin, DaskLinear):  # type: ignore[misc]
     """Linear regression on a Dask cluster, trained in batches: `fastprop.SGDRegressor` with mode="minibatch".
 
     Parameters
