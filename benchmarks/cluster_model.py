@@ -1,0 +1,224 @@
+"""A model of the time of a round, fitted to rounds that are measured here, and what it says of 1,000 workers and 1 TB.
+
+    python benchmarks/cluster_model.py                  two minutes
+    python benchmarks/cluster_model.py --json docs/pictures/cluster_model.json      what the picture is drawn from
+
+What a round costs beyond computing is taken as
+
+    latency (1 + levels) + task W + bytes (1 / bandwidth + handling) transfers
+
+for W workers and the bytes of a network's state, sent to the workers and summed from theirs. Measured here are
+networks of five sizes on 1, 2 and 4 workers whose computing is next to nothing; least squares of the relative errors
+give latency and handling, the seconds of a byte in one transfer. `task` is the slope of many small tasks submitted
+together. Assumed are, beyond what can be measured on one machine: the network's bandwidth at each worker; that the
+state spreads from worker to worker, so that it has reached all after log2(W + 1) transfers; that sums go through a
+tree of tasks with eight arms, one level of latency for each; that rows lie at the workers or are read as fast as they
+are used, and that no worker is slower than the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import itertools
+import json
+import math
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from clusters import BATCH, WIDE, made_on_workers, network, started, watched
+from distributed import Client
+
+from fastprop import dask
+from fastprop.dask.crew import FAN_IN, itself
+
+SIZES = ((28, 64, 64, 1), (784, 32, 10), (784, 128, 10), (784, 512, 512, 10), (784, 1024, 1024, 10))
+WORKERS = (1, 2, 4)
+BANDWIDTHS = {"1 Gbit/s": 125e6, "10 Gbit/s": 1.25e9}
+ROUND_SECONDS = (0.25, 1.0, 10.0)  # of computing, between two meetings
+SYNC_ROWS = (1024, 16384)  # of a batch of mode "sync"
+COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+ROW_BYTES = 4 * WIDE[0]
+TERABYTE = 1e12
+LEAST_GAIN = 1.5  # by which twice the workers must be faster to pay
+
+# ---- the model ------------------------------------------------------------------------------------------------------
+
+
+def transfers(n_workers: int) -> float:
+    """Transfers of a state that follow each other in a round: to the workers, and into the sums."""
+    down, left = 0.0, n_workers
+    while left > 1 or not down:
+        down += min(left, FAN_IN)
+        left = -(-left // FAN_IN)
+    return math.ceil(math.log2(n_workers + 1)) + down
+
+
+def levels(n_workers: int) -> int:
+    """Levels of tasks that add sums, before those that the client adds."""
+    found, left = 0, n_workers
+    while left > FAN_IN:
+        found, left = found + 1, -(-left // FAN_IN)
+    return found
+
+
+@dataclass
+class Model:
+    """Seconds: `latency` of a round, a `task` more, a byte's `handling` in a transfer, a `row` of computing."""
+
+    latency: float
+    task: float
+    handling: float
+    row: float = 0.0
+
+    def overhead(self, n_workers: int, n_bytes: float, bandwidth: float = math.inf) -> float:
+        """What a round costs beyond computing."""
+        moving = n_bytes * (1.0 / bandwidth + self.handling) * transfers(n_workers)
+        return self.latency * (1 + levels(n_workers)) + self.task * n_workers + moving
+
+    def speedup(self, n_workers: int, n_bytes: float, bandwidth: float, seconds: float) -> float:
+        """Times one worker without a cluster, if all compute for `seconds` a round."""
+        return n_workers / (1.0 + self.overhead(n_workers, n_bytes, bandwidth) / seconds)
+
+    def speedup_sync(self, n_workers: int, n_bytes: float, bandwidth: float, n_rows: int) -> float:
+        """The same of mode "sync", where a round is a batch of `n_rows`."""
+        alone = n_rows * self.row
+        return alone / (alone / n_workers + self.overhead(n_workers, n_bytes, bandwidth))
+
+
+def pays_until(speedup: Any) -> int:
+    """The most workers, a power of two to 1,024, that half as many were not nearly as fast as."""
+    paying = 1
+    for n_workers in COUNTS[1:]:
+        if speedup(n_workers) < LEAST_GAIN * speedup(n_workers // 2):
+            break
+        paying = n_workers
+    return paying
+
+
+def fitted(seen: list[tuple[int, int, float]], task: float) -> Model:
+    """The model nearest to (workers, bytes, seconds) in relative errors; neither number is below 0."""
+    wall = np.array([seconds - task * n for n, _, seconds in seen])
+    terms = np.array([[1.0, n_bytes * transfers(n)] for n, n_bytes, _ in seen])
+    weight = 1.0 / np.array([seconds for *_, seconds in seen])
+    (latency, handling), *_ = np.linalg.lstsq(terms * weight[:, None], wall * weight, rcond=None)
+    return Model(max(0.0, float(latency)), task, max(0.0, float(handling)))
+
+
+# ---- measuring ------------------------------------------------------------------------------------------------------
+
+
+def round_overhead(client: Client, widths: tuple[int, ...], n_rounds: int) -> tuple[int, float]:
+    """Bytes of the state, and the median overhead of rounds that make one update of few rows in each partition."""
+    net = network(widths)
+    data = made_on_workers(16, n_features=widths[0], n_classes=max(2, min(widths[-1], 7)))
+    with watched() as found:
+        dask.fit(net, client.compute(data), epochs=n_rounds, batch_size=16, client=client, progress=False)
+    n_bytes = 2 * 4 * sum(W.size + b.size for W, b in net.get_weights())  # and momentum
+    return n_bytes, median(one.overhead for one in found[2:])
+
+
+def task_seconds(client: Client) -> float:
+    """What one more of many small tasks costs: the slope from 64 to 1,024 of them."""
+
+    def seconds(n: int) -> float:
+        start = time.perf_counter()
+        client.gather(client.map(itself, range(n), pure=False))
+        return time.perf_counter() - start
+
+    seconds(64)
+    return (median(seconds(1024) for _ in range(3)) - median(seconds(64) for _ in range(3))) / 960
+
+
+def row_seconds() -> float:
+    """What a row costs on one thread at 784-512-512-10."""
+    from clusters import rows
+
+    X, y = rows(0, 64 * BATCH)
+    net = network()
+    seconds = []
+    for _ in range(4):
+        start = time.perf_counter()
+        net.fit(X, y, epochs=1, batch_size=BATCH, n_threads=1, progress=False)
+        seconds.append(time.perf_counter() - start)
+    return median(seconds[1:]) / len(X)
+
+
+def measured(n_rounds: int) -> tuple[Model, list[tuple[int, int, float]]]:
+    """The model, and what it was fitted to."""
+    seen, tasks = [], []
+    for n_workers in WORKERS:
+        with started(n_workers) as client:
+            tasks.append(task_seconds(client))
+            for widths in SIZES:
+                n_bytes, seconds = round_overhead(client, widths, n_rounds)
+                seen.append((n_workers, n_bytes, seconds))
+    model = fitted(seen, min(tasks))
+    model.row = row_seconds()
+    return model, seen
+
+
+# ---- what it says ---------------------------------------------------------------------------------------------------
+
+
+def report(model: Model, seen: list[tuple[int, int, float]]) -> str:
+    """What was measured beside the model, and what follows for many workers."""
+    lines = ["| workers | state | measured | model |", "| ---: | ---: | ---: | ---: |"]
+    for n, n_bytes, seconds in seen:
+        found = model.overhead(n, n_bytes)
+        lines.append(f"| {n} | {n_bytes / 1e6:.2f} MB | {1e3 * seconds:.0f} ms | {1e3 * found:.0f} ms |")
+    errors = [abs(model.overhead(n, n_bytes) / seconds - 1) for n, n_bytes, seconds in seen]
+    lines += [
+        "",
+        f"latency {1e3 * model.latency:.1f} ms, a task {1e3 * model.task:.2f} ms, handling {1e9 * model.handling:.2f} "
+        f"ns a byte, a row {1e6 * model.row:.1f} us; relative error {median(errors):.0%}, most {max(errors):.0%}",
+        "",
+        "| network | bandwidth | rounds of | overhead at 16, 128, 1,024 | speedup there | pays until |",
+        "| --- | --- | --- | --- | --- | ---: |",
+    ]
+    for curve in curves(model):
+        at = [COUNTS.index(n) for n in (16, 128, 1024)]
+        overheads = ", ".join(f"{1e3 * curve['overhead'][i]:.0f}" for i in at)
+        speedups = ", ".join(f"{curve['speedup'][i]:.1f}" for i in at)
+        case = f"{curve['network']} | {curve['bandwidth']} | {curve['rounds']}"
+        lines.append(f"| {case} | {overheads} ms | {speedups} | {curve['pays']} |")
+    hours = TERABYTE / ROW_BYTES * model.row / 3600
+    lines += ["", f"1 TB of rows of {ROW_BYTES} bytes: {hours:.1f} hours of one thread an epoch at 784-512-512-10"]
+    return "\n".join(lines)
+
+
+def curves(model: Model) -> list[dict[str, Any]]:
+    """Overhead and speedup over the number of workers for each case that is drawn."""
+    found = []
+    for widths, (name, bandwidth) in itertools.product((SIZES[0], WIDE), BANDWIDTHS.items()):
+        n_bytes = 8 * sum((n_in + 1) * n_out for n_in, n_out in itertools.pairwise(widths))
+        state = {"n_bytes": n_bytes, "bandwidth": bandwidth}
+        cases = {f"{s:g} s": functools.partial(model.speedup, **state, seconds=s) for s in ROUND_SECONDS}
+        for n_rows in SYNC_ROWS if widths == WIDE else ():
+            cases[f"sync, {n_rows:,} rows"] = functools.partial(model.speedup_sync, **state, n_rows=n_rows)
+        over = [model.overhead(n, **state) for n in COUNTS]
+        for title, speedup in cases.items():
+            case = {"network": "-".join(map(str, widths)), "bandwidth": name, "rounds": title, "overhead": over}
+            found.append({**case, "speedup": [speedup(n) for n in COUNTS], "pays": pays_until(speedup)})
+    return found
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=22, help="of each size and number of workers; default 22")
+    parser.add_argument("--json", type=Path, help="write model, measurements and curves to this file")
+    options = parser.parse_args()
+    model, seen = measured(options.rounds)
+    print(report(model, seen))
+    if options.json:
+        content = {"model": asdict(model), "seen": seen, "workers": COUNTS, "curves": curves(model)}
+        options.json.write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
