@@ -11,6 +11,7 @@ import concurrent.futures
 import contextlib
 import time
 import uuid
+import warnings
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -170,7 +171,9 @@ class Cluster:
         self._n_keys += 1
         place: dict[str, Any] = {} if address is None else {"workers": [address], "allow_other_workers": True}
         key = f"{PREFIX}{name}-{self.token}-{self._n_keys}"
-        return self.adopted(self.client.submit(function, *args, key=key, pure=False, **place))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Sending large graph")  # of 10 MB: a large state goes up once a round
+            return self.adopted(self.client.submit(function, *args, key=key, pure=False, **place))
 
     def adopted(self, future: Future) -> Future:
         """The same future, which `close` will cancel."""
