@@ -36,7 +36,7 @@ from distributed import Client
 from fastprop import dask
 from fastprop.dask.crew import FAN_IN, itself
 
-SIZES = ((28, 64, 64, 1), (784, 32, 10), (784, 128, 10), (784, 512, 512, 10), (784, 1024, 1024, 10))
+SIZES = ((28, 64, 64, 2), (784, 32, 10), (784, 128, 10), (784, 512, 512, 10), (784, 1024, 1024, 10))
 WORKERS = (1, 2, 4)
 BANDWIDTHS = {"1 Gbit/s": 125e6, "10 Gbit/s": 1.25e9}
 ROUND_SECONDS = (0.25, 1.0, 10.0)  # of computing, between two meetings
@@ -115,7 +115,7 @@ def fitted(seen: list[tuple[int, int, float]], task: float) -> Model:
 def round_overhead(client: Client, widths: tuple[int, ...], n_rounds: int) -> tuple[int, float]:
     """Bytes of the state, and the median overhead of rounds that make one update of few rows in each partition."""
     net = network(widths)
-    data = made_on_workers(16, n_features=widths[0], n_classes=max(2, min(widths[-1], 7)))
+    data = made_on_workers(16, n_features=widths[0], n_classes=widths[-1])
     with watched() as found:
         dask.fit(net, client.compute(data), epochs=n_rounds, batch_size=16, client=client, progress=False)
     n_bytes = 2 * 4 * sum(W.size + b.size for W, b in net.get_weights())  # and momentum
