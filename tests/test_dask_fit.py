@@ -23,7 +23,7 @@ from distributed import Client
 
 import fastprop as fp
 from fastprop.dask import ClusterError, course, crew
-from fastprop.dask.cost import update_seconds, usual_sync_every
+from fastprop.dask.cost import replica_rows, sync_every_of, update_seconds, usual_sync_every
 from fastprop.dask.course import fit
 from fastprop.dask.outer import stepped
 from fastprop.dask.rounds import LocalRounds, Point, SyncRounds
@@ -151,14 +151,27 @@ def test_rounds_of_an_epoch():
     assert usual_sync_every(wide, 10**6) == 1
 
 
+def test_replicas_share_the_batch():
+    assert [replica_rows(128, n) for n in (1, 2, 8, 100)] == [128, 64, 16, 16]
+    assert [replica_rows(rows, 8) for rows in (1, 10, 20, 200, None)] == [1, 10, 16, 25, None]
+
+
+def test_an_epoch_has_some_rounds():
+    plan = network().build(6)._built()
+    usual = usual_sync_every(plan, 16)
+    assert [sync_every_of(None, plan, 16, n) for n in (5, 160, 1600)] == [20, 20, 200]
+    assert sync_every_of(None, plan, 16, 10**7) == usual
+    assert sync_every_of(3, plan, 16, 10**7) == 3
+
+
 def test_partitions_of_any_size_end_the_epoch_together(client):
     net, sizes = network(), [200, 30, 7, 403]
     ends = np.cumsum([0, *sizes])
     parts = [(X[a:b], LABELS[a:b]) for a, b in itertools.pairwise(ends)]
     futures = client.scatter(parts, hash=False)
     history = fit(net, futures, None, 2, BATCH, sync_every=4, client=client, progress=False)
-    assert history["rounds"] == [6, 6]  # 21 updates of the largest
-    assert net._parameters.count == 42
+    assert history["rounds"] == [7, 7]  # 26 updates of 16 rows of the largest
+    assert net._parameters.count == 52
 
 
 def test_callbacks(client):

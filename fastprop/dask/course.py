@@ -22,7 +22,7 @@ from ..trainer import Settings
 from ..undo import undone_on_error
 from ..validation import check_monitor
 from .cluster import Cluster, Lost, opened
-from .cost import usual_sync_every
+from .cost import replica_rows, sync_every_of
 from .crew import Crew, Task
 from .drafts import Draft, Ready
 from .errors import ClusterError
@@ -82,7 +82,10 @@ def fit(
         Partitioned as X. None for a list of (X, y); the name of a column for Parquet.
     epochs : int, default 10
     batch_size : int or None, default 128
-        Rows of an update: in mode "local" of one partition, in mode "sync" of all. None takes all.
+        Rows of an update, over all partitions, as on one machine. In mode "local" a replica's update has its share of
+        them, 16 at least (or `batch_size`, if that is smaller): as many updates are made as on one machine, noisier
+        ones, of which the mean is taken. SGD learns so at the same learning rate; adaptive optimizers such as Adam want
+        one larger by the root of the number of partitions (Malladi et al. 2022). None takes all rows.
     mode : {"local", "sync"}, default "local"
         "local": each partition trains a replica of the network for `sync_every` updates; then the mean of what the
         replicas learnt, weighted by rows, is what the network learns. Optimizer state and running statistics are
@@ -91,8 +94,8 @@ def fit(
         on all rows in one place, to rounding. Each update costs a round, some 40 ms, whatever there is to compute.
     sync_every : int, optional
         Updates of the largest partition from one round to the next, at most; not in mode "sync". By default what one
-        core should do in about 0.25 s, by the size of the network. The rounds of an epoch are of equal length, so that
-        it ends with one.
+        core should do in about 0.25 s, by the size of the network, but an eighth of an epoch or 20 at most. The
+        rounds of an epoch are of equal length, so that it ends with one.
     outer : optimizer, optional
         Such as ``fp.SGD(lr=0.7, momentum=0.9, nesterov=True)``: makes a step of the mean change of the parameters, with
         minus that as gradient, once a round. Its momentum begins with the fit. By default the change is added. Not in
@@ -246,17 +249,16 @@ class Course:
         fraction: float,
     ) -> None:
         self.net, self.cluster, self.settings, self.mode = net, cluster, settings, mode
-        self.outer, self.fraction = outer, fraction
-        rows = settings.batch_size
-        self.sync_every = sync_every or usual_sync_every(net._built(), rows or 128) if mode == "local" else 1
+        self.outer, self.fraction, self.sync_every = outer, fraction, sync_every
 
     def run(self, data: Partitions, held: Partitions | None, bar: Any) -> dict[str, list[float]]:
         """Train; returns the history."""
         net, settings = self.net, self.settings
         validates = held is not None or any(data.held)
         check_monitor(settings.early_stopping, net.loss, validates)
+        batch_size, self.sync_every = self._updates(data)
         run = begun(net, self._arguments(data), settings.epochs)
-        job = Job(net, settings.batch_size, settings.shuffle, net.seed, data.class_weight, self.fraction, self.mode)
+        job = Job(net, batch_size, settings.shuffle, net.seed, data.class_weight, self.fraction, self.mode)
         crew = Crew(self.cluster, job, data.parts, data.rows)
         validate: Validate | None = None
         if held is not None:
@@ -264,15 +266,24 @@ class Course:
         elif validates:
             validate = validator(crew, held_out=True)
         bar.compiling("kernels on the workers")
-        rounds = self._rounds(crew, run, data.least_rounds)
+        rounds = self._rounds(crew, run, batch_size, data.least_rounds)
         slots = first_slots(self.outer, np.zeros(layout_of(net).n_parameters, net.dtype))
         with keeping.keeping(net, settings) as keeper:
             return Training(net, rounds, settings, validate, bar, run, slots, keeper).run()
 
-    def _rounds(self, crew: Crew, run: Run, least_rounds: int) -> Rounds:
-        batch_size, first = self.settings.batch_size, run.first_epoch
+    def _updates(self, data: Partitions) -> tuple[int | None, int]:
+        """The rows of a worker's update, and how many of them make a round."""
+        batch_size = self.settings.batch_size
+        if self.mode == "sync":
+            return batch_size, 1
+        batch_size = replica_rows(batch_size, len(data.parts))
+        return batch_size, sync_every_of(self.sync_every, self.net._built(), batch_size, max(data.updates(batch_size)))
+
+    def _rounds(self, crew: Crew, run: Run, batch_size: int | None, least_rounds: int) -> Rounds:
+        first = run.first_epoch
         if self.mode == "sync":
             return SyncRounds(self.net, crew, first, batch_size, self.settings.shuffle)
+        assert self.sync_every is not None
         return LocalRounds(self.net, crew, first, batch_size, self.sync_every, least_rounds, self.outer)
 
     def _arguments(self, data: Partitions) -> dict[str, Any]:
