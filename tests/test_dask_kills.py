@@ -6,7 +6,6 @@ import os
 import random
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -61,13 +60,6 @@ def expected() -> dict[str, Any]:
         return {mode: arrays_of(trained(client, mode)) for mode in MODES}
 
 
-def kill(client: Client, at: int = 0) -> None:
-    """SIGKILL a worker process."""
-    address = list(client.nthreads())[at]
-    [pid] = client.run(os.getpid, workers=[address]).values()
-    os.kill(pid, signal.SIGKILL)
-
-
 @pytest.mark.parametrize("mode", MODES)
 def test_processes_give_the_same_bits(client, expected, mode):
     assert arrays_of(trained(client, mode)) == expected[mode]
@@ -75,19 +67,28 @@ def test_processes_give_the_same_bits(client, expected, mode):
 
 @pytest.mark.parametrize("number", range(3))
 def test_a_worker_is_killed_in_a_round(client, expected, number):
-    draw = random.Random(number)
-    threads = []
+    delay = random.Random(number).uniform(0.01, 0.1)
 
     def rounds(at: int) -> None:
         if at == number:  # one of four
-            delay = draw.uniform(0.01, 0.1)
-            threads.append(threading.Timer(delay, kill, (client, number % 2)))
-            threads[0].start()
+            threading.Timer(delay, os.kill, (pids[number % 2], signal.SIGKILL)).start()
 
-    while len(client.nthreads()) < 2:  # the last one that was killed
-        time.sleep(0.05)
+    client.cluster.scale(2)  # should a nanny have given up one that was killed while it started
+    client.wait_for_workers(2, timeout=60)
+    pids = list(client.run(os.getpid).values())
     assert arrays_of(trained(client, rounds=rounds)) == expected["local"]
-    threads[0].join()
+
+
+def test_all_workers_are_killed_and_come_back(client, expected):
+    def rounds(at: int) -> None:
+        if at == 2:
+            for pid in pids:
+                os.kill(pid, signal.SIGKILL)
+
+    client.cluster.scale(2)
+    client.wait_for_workers(2, timeout=60)
+    pids = list(client.run(os.getpid).values())
+    assert arrays_of(trained(client, rounds=rounds)) == expected["local"]
 
 
 def test_a_worker_comes_late(expected):

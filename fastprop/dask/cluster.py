@@ -25,6 +25,7 @@ PREFIX = "fastprop_"  # of the keys of our tasks: the first word is what Dask's 
 LOOK_SECONDS = 0.5  # between two looks at the cluster's health while an answer is awaited
 ALONE_SECONDS = 20.0  # how long the cluster may be without workers: nannies restart a process in 2 to 5 s
 CALL_SECONDS = 10.0  # for the scheduler to answer what it has at hand
+IDLE_SECONDS = 20.0  # how long workers may run nothing at all while an answer is awaited
 CLEANING_SECONDS = 5.0  # for the scheduler to forget our tasks
 TRIALS = 3  # how often work is submitted whose tasks were cancelled or lost
 
@@ -35,6 +36,10 @@ class Lost(Exception):
 
 class Vanished(Exception):
     """Tasks were cancelled or their input is lost; they may be submitted again."""
+
+
+class _Again(Exception):
+    """Results are to be fetched again."""
 
 
 class Cluster:
@@ -49,14 +54,11 @@ class Cluster:
     ----------
     token : str
         In the keys of all our tasks, so that two fits on one cluster do not meet.
-    tick : callable
-        Called while answers are awaited, every half second; for progress bars.
     """
 
     def __init__(self, client: Client) -> None:
         self.client = client
         self.token = uuid.uuid4().hex[:10]
-        self.tick: Callable[[], None] = lambda: None
         self._n_keys = 0
         self._places: list[str] = []  # of workers, in which they keep theirs from round to round
         self._row_counts: list[int] = []
@@ -78,7 +80,6 @@ class Cluster:
         while not (now := self._threads()):
             if time.monotonic() >= deadline:
                 raise Lost(f"the cluster has no worker, and none came in {ALONE_SECONDS:.0f} seconds")
-            self.tick()
             time.sleep(0.1)
         new = [address for address in now if address not in self._places]
         for i, address in enumerate(self._places):
@@ -89,12 +90,16 @@ class Cluster:
 
     def _threads(self) -> dict[str, int]:
         """Threads by address, as the scheduler has it now (2 ms)."""
+        return dict(self._call("ncores", workers=None))
+
+    def _call(self, name: str, **arguments: Any) -> Any:
+        """Ask the scheduler."""
         self._check_connection()
         try:
-            found = self.client.sync(self.client.scheduler.ncores, workers=None, callback_timeout=CALL_SECONDS)
+            question = getattr(self.client.scheduler, name)
+            return self.client.sync(question, **arguments, callback_timeout=CALL_SECONDS)
         except (OSError, TimeoutError) as error:
             raise Lost(f"the scheduler does not answer: {error}") from error
-        return dict(found)
 
     def _check_connection(self) -> None:
         if self.client.status != "running":
@@ -146,6 +151,8 @@ class Cluster:
         """
         expected = stamp()
         for address, found in self.client.run(stamp, on_error="return").items():
+            if isinstance(found, OSError):  # it is gone, or will tell when it has a task
+                continue
             if isinstance(found, Exception):
                 raise ValueError(
                     f"worker {address} cannot run fastprop: {type(found).__name__}: {found}; install there what the "
@@ -218,10 +225,10 @@ class Cluster:
         Exception
             What a task raised.
         """
-        coroutine = self.client.gather(futures, direct=True, asynchronous=True)
-        answer = asyncio.run_coroutine_threadsafe(_awaited(coroutine), self.client.loop.asyncio_loop)
         try:
-            return self._watched(answer)
+            while True:
+                with contextlib.suppress(_Again):
+                    return self._gathered(futures)
         except (concurrent.futures.CancelledError, asyncio.CancelledError) as error:
             self._check_connection()
             raise Vanished(str(error) or "cancelled") from error
@@ -232,18 +239,43 @@ class Cluster:
                     f"workers' memory limit: give them more memory, or the data in more and smaller partitions. {error}"
                 ) from error
             raise
+
+    def _gathered(self, futures: list[Future]) -> list[Any]:
+        """Results, looking at the cluster's health meanwhile."""
+        loop = self.client.loop.asyncio_loop
+        answer = asyncio.run_coroutine_threadsafe(self._fetched(futures), loop)
+        there, idle_since = set(self._places), time.monotonic()
+        try:
+            while True:
+                with contextlib.suppress(concurrent.futures.TimeoutError):
+                    return answer.result(LOOK_SECONDS)
+                if answer.done():  # a timeout of its own
+                    return answer.result()
+                gone = there - {address for address, _ in self.workers()}
+                if gone and all(future.done() for future in futures):
+                    raise _Again  # Dask would try for 30 s to reach the worker that had the result
+                if gone:
+                    self.loosen()
+                there -= gone
+                if any(self._call("processing", workers=None).values()):
+                    idle_since = time.monotonic()
+                elif time.monotonic() > idle_since + IDLE_SECONDS:
+                    raise Lost(f"workers were idle for {IDLE_SECONDS:.0f} seconds, and the scheduler gave them no task")
         finally:
             answer.cancel()
 
-    def _watched(self, answer: concurrent.futures.Future[list[Any]]) -> list[Any]:
-        """The result of `answer`, looking at the cluster's health meanwhile."""
-        while True:
-            with contextlib.suppress(concurrent.futures.TimeoutError):
-                return answer.result(LOOK_SECONDS)
-            if answer.done():  # a timeout of its own
-                return answer.result()
-            self.tick()
-            self.workers()
+    async def _fetched(self, futures: list[Future]) -> list[Any]:
+        results: list[Any] = await self.client.gather(futures, direct=True, asynchronous=True)
+        return results
+
+    def loosen(self) -> None:
+        """Let any worker do what is asked of one, from now on: all of our tasks have been placed.
+
+        Once there is no worker at all, Dask gives a new one only tasks that are tied to none, however softly.
+        """
+        known = [future.key for future in self._futures if future.status != "cancelled"]
+        with contextlib.suppress(KeyError):  # the scheduler has not heard of all, or no more
+            self._call("set_restrictions", worker=dict.fromkeys(known))
 
     # ---- the end --------------------------------------------------------------------------------------------------
 
@@ -252,7 +284,7 @@ class Cluster:
         futures = list(self._futures)
         if self.client.status != "running" or not futures:
             return
-        with contextlib.suppress(OSError, TimeoutError, asyncio.TimeoutError):
+        with contextlib.suppress(Lost):
             self.client.cancel(futures)
             deadline = time.monotonic() + CLEANING_SECONDS
             while self.left() and time.monotonic() < deadline:
@@ -260,19 +292,11 @@ class Cluster:
 
     def left(self) -> list[str]:
         """Keys of our tasks that the scheduler still has: running or held by workers."""
-        scheduler, found = self.client.scheduler, []
-        for question in (scheduler.processing, scheduler.has_what):
-            answer = self.client.sync(question, workers=None, callback_timeout=CLEANING_SECONDS)
-            found += [key for keys in answer.values() for key in keys if self._is_ours(key)]
-        return found
+        answers = [self._call(question, workers=None) for question in ("processing", "has_what")]
+        return [key for answer in answers for keys in answer.values() for key in keys if self._is_ours(key)]
 
     def _is_ours(self, key: Any) -> bool:
         return isinstance(key, str) and key.startswith(PREFIX) and f"-{self.token}-" in key
-
-
-async def _awaited(awaitable: Any) -> Any:
-    """As a coroutine, which threads can wait for."""
-    return await awaitable
 
 
 def cut(rows: Sequence[int], workers: Sequence[tuple[str, int]]) -> list[tuple[range, str]]:

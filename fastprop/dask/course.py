@@ -259,6 +259,7 @@ class Course:
         batch_size, self.sync_every = self._updates(data)
         run = begun(net, self._arguments(data), settings.epochs)
         job = Job(net, batch_size, settings.shuffle, net.seed, data.class_weight, self.fraction, self.mode)
+        self.cluster.loosen()
         crew = Crew(self.cluster, job, data.parts, data.rows)
         validate: Validate | None = None
         if held is not None:
