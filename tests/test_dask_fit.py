@@ -208,7 +208,7 @@ def test_early_stopping_restores_the_best(client, mode):
 
 def test_the_progress_bar_shows_rounds(client, capsys):
     trained(client, network(), progress=True)
-    assert "round 2/2" in capsys.readouterr().err
+    assert "round 3/3" in capsys.readouterr().err
 
 
 # ---- the outer optimizer ------------------------------------------------------------------------------------------
@@ -320,10 +320,10 @@ def test_ctrl_c_in_a_round(client, monkeypatch):
 @pytest.mark.parametrize("mode", ["local", "sync"])
 def test_divergence(client, mode):
     net = network(fp.SGD(lambda step: 0.1 if step < 5 else 1e38), l2=0.1)
-    with pytest.raises(fp.DivergenceError, match="round 0 of epoch 2" if mode == "local" else "update 6 of epoch 0"):
+    with pytest.raises(fp.DivergenceError, match="round 0 of epoch 1" if mode == "local" else "update 6 of epoch 0"):
         trained(client, net, mode=mode, epochs=3, batch_size=BATCH if mode == "sync" else 40)
     assert all(np.isfinite(array).all() for array in net.state_dict().values())
-    assert net._parameters.count == (4 if mode == "local" else 6)
+    assert net._parameters.count == (5 if mode == "local" else 6)
 
 
 def test_a_lost_cluster_is_an_error_with_the_network(client, monkeypatch):
