@@ -110,8 +110,8 @@ class Moment:
             arrays |= _prefixed(f"slots.{row - 2}", models.named_arrays(plan, parameters, row))
         if self.best is not None:
             arrays |= _prefixed(BEST, _named(plan, parameters.rule, self.best))
-        for k, row in enumerate(self.outer):
-            arrays |= _prefixed(f"{OUTER}{k}", _named_row(plan, row))
+        for k, slot in enumerate(self.outer):
+            arrays |= _prefixed(f"{OUTER}{k}", _named_row(plan, slot))
         return arrays
 
 
@@ -140,7 +140,8 @@ def _unnamed_row(plan: Plan, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
     """The reverse of `_named_row`."""
     parameters = Parameters(plan, ROWS)
     models.set_named_arrays(plan, parameters, arrays, 1, finite=False)
-    return parameters.rows[1].copy()
+    row: np.ndarray = parameters.rows[1].copy()
+    return row
 
 
 def _prefixed(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -238,8 +239,8 @@ def from_portable(net: Network, pending: Any) -> Run | None:
         rows, _, count = parameters.snapshot()
         rows[0] = last[0]
         state = rows, last[1], count
-    rows = tuple(_unnamed_row(plan, arrays) for arrays in outer)
-    pending_run: Run = replace(run, standing=replace(run.standing, best=best), state=state, outer=rows)
+    slots = tuple(_unnamed_row(plan, arrays) for arrays in outer)
+    pending_run: Run = replace(run, standing=replace(run.standing, best=best), state=state, outer=slots)
     return pending_run
 
 

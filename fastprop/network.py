@@ -26,7 +26,7 @@ from .passes import loss_and_gradients, loss_and_outputs, raw_outputs
 from .plan import Plan
 from .progress import progress_for
 from .quick import Quick
-from .runs import Run, run_of
+from .runs import Run, Underway, run_of
 from .stream_training import dataset_validator, fit_dataset, refuse_beside
 from .summary import summary_table
 from .targets import Targets, combine_weights, decode, prepare_targets, probabilities
@@ -118,7 +118,7 @@ class Network:
         self._one_dimensional = True
         self._has_seen_data = False
         self._engines, self._quick = Engines(), Quick()
-        self._run: Run | Trainer | None = None
+        self._run: Underway | None = None
         models.check_output(self.layers, self.loss)
 
     # ---- building -------------------------------------------------------------------------------------------------

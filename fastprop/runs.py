@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -137,6 +137,15 @@ class Run:
             "seconds": self.seconds,
             "is_stopped": self.is_stopped,
         }
+
+
+class Underway(Protocol):
+    """What a network's run is: a `Run`, or a trainer that is at it."""
+
+    is_pending: bool
+
+    def now(self) -> Run:
+        """Where it stands."""
 
 
 def run_of(net: Network, settings: Settings, rows: Rows, stream: Any = None) -> Run:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import itertools
 import time
 import uuid
 import warnings
@@ -105,13 +106,17 @@ class Cluster:
         if self.client.status != "running":
             raise Lost(f"the connection to the scheduler was lost: the client is {self.client.status}")
 
-    def groups(self, rows: Sequence[int]) -> list[tuple[range, str]]:
+    def groups(
+        self, rows: Sequence[int], are_ready: Callable[[list[str]], Sequence[bool]] | None = None
+    ) -> list[tuple[range, str]]:
         """Partitions that follow each other, and the worker that is asked for them, softly.
 
         Parameters
         ----------
         rows : sequence of int
             Of each partition.
+        are_ready : callable, optional
+            Says of which addresses to ask; all are, where none is ready.
 
         Returns
         -------
@@ -119,7 +124,9 @@ class Cluster:
             As even in rows a thread as whole partitions allow; at most one group a worker, and none is empty.
         """
         self._row_counts = list(rows)
-        return cut(rows, self.workers())
+        workers = self.workers()
+        ready = are_ready([address for address, _ in workers]) if are_ready else []
+        return cut(rows, list(itertools.compress(workers, ready)) or workers)
 
     def address_of(self, number: int, n_partitions: int | None = None) -> str:
         """The worker to place a partition at: where `groups` will ask for it, as far as that is known.

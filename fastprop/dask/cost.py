@@ -1,4 +1,4 @@
-"""How long a round should be, and what a replica's batch: functions of the network and the partitions, never of a clock."""
+"""How long a round should be, and a replica's batch: functions of network and partitions, never of a clock."""
 
 from __future__ import annotations
 

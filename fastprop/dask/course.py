@@ -23,7 +23,7 @@ from ..undo import undone_on_error
 from ..validation import check_monitor
 from .cluster import Cluster, Lost, opened
 from .cost import replica_rows, sync_every_of
-from .crew import Crew, Task
+from .crew import Crew, Task, itself
 from .drafts import Draft, Ready
 from .errors import ClusterError
 from .job import Job, check_mode, stamp
@@ -167,14 +167,24 @@ def fit(
     check_positive_int("sync_every", sync_every, allow_none=True)
     check_positive_int("n_partitions", n_partitions)
     _check_validation(X_val, y_val, check_fraction("validation_fraction", validation_fraction))
-    data = {"X": X, "y": y, "sample_weight": sample_weight, "n_partitions": n_partitions, "class_weight": class_weight}
+    data: dict[str, Any] = {
+        "X": X,
+        "y": y,
+        "sample_weight": sample_weight,
+        "n_partitions": n_partitions,
+        "class_weight": class_weight,
+    }
     held = {"X": X_val, "y": y_val, "sample_weight": None, "n_partitions": n_partitions}
     bar = progress_for(progress, settings.epochs)
     try:
         undone = contextlib.nullcontext() if draft.net is None else undone_on_error(draft.net)
         with undone, opened(client) as cluster:
             cluster.check_stamps(stamp)
-            common = {"validation_fraction": validation_fraction, "batch_size": batch_size, "mode": mode}
+            common: dict[str, Any] = {
+                "validation_fraction": validation_fraction,
+                "batch_size": batch_size,
+                "mode": mode,
+            }
             parts = partitions(draft, cluster=cluster, **data, **common)
             trained = draft.net
             assert trained is not None
@@ -258,8 +268,9 @@ class Course:
         check_monitor(settings.early_stopping, net.loss, validates)
         batch_size, self.sync_every = self._updates(data)
         run = begun(net, self._arguments(data), settings.epochs)
-        job = Job(net, batch_size, settings.shuffle, net.seed, data.class_weight, self.fraction, self.mode)
+        told = Job(net, batch_size, settings.shuffle, net.seed, data.class_weight, self.fraction, self.mode)
         self.cluster.loosen()
+        job = self.cluster.submit(itself, told, name="job")
         crew = Crew(self.cluster, job, data.parts, data.rows)
         validate: Validate | None = None
         if held is not None:

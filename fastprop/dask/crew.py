@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias, TypeVar
@@ -11,6 +12,7 @@ from distributed import Future
 from .cluster import Cluster
 from .messages import Answer, State
 from .sums import merge
+from .welcome import welcome
 
 T = TypeVar("T")
 Task: TypeAlias = "tuple[Any, ...]"  # a function, and its arguments: futures among them are dependencies
@@ -31,16 +33,16 @@ class Crew:
     Parameters
     ----------
     cluster : Cluster
-    job : job.Job
-        Sent once; each worker keeps it, and the engines that it makes for it.
+    job : Future
+        Of a `job.Job`; each worker keeps it, and the engines that it makes for it.
     parts : list of Future or Part
     rows : list of int
         Of each partition.
     """
 
-    def __init__(self, cluster: Cluster, job: Any, parts: Sequence[Any], rows: Sequence[int]) -> None:
-        self.cluster, self.parts, self.rows = cluster, list(parts), list(rows)
-        self.job = cluster.submit(itself, job, name="job")
+    def __init__(self, cluster: Cluster, job: Future, parts: Sequence[Any], rows: Sequence[int]) -> None:
+        self.cluster, self.job, self.parts, self.rows = cluster, job, list(parts), list(rows)
+        self._welcomed: dict[str, Future] = {}
 
     def sent(self, state: State) -> State | Future:
         """The state as an argument of tasks."""
@@ -68,8 +70,20 @@ class Crew:
 
     def _submitted(self, state: State, work: Callable[[Any, range], Task | None], name: str) -> list[Future]:
         sent = self.sent(state)
-        tasks = [(work(sent, numbers), address) for numbers, address in self.cluster.groups(self.rows)]
+        groups = self.cluster.groups(self.rows, self._are_ready)
+        tasks = [(work(sent, numbers), address) for numbers, address in groups]
         return [self.cluster.submit(*task, name=name, address=address) for task, address in tasks if task is not None]
+
+    def _are_ready(self, addresses: Sequence[str]) -> list[bool]:
+        """Which workers have been welcomed; the others are, so that a late one gets no work that all would wait for."""
+        for address in addresses:
+            if address not in self._welcomed:
+                self._welcomed[address] = self.cluster.submit(welcome, self.job, name="welcome", address=address)
+            elif self._welcomed[address].status == "error":
+                warnings.warn(
+                    f"a worker is left out: {self._welcomed[address].exception()}", RuntimeWarning, stacklevel=2
+                )
+        return [self._welcomed[address].status == "finished" for address in addresses]
 
     def _joined(self, answers: list[Future]) -> list[Future]:
         while len(answers) > FAN_IN:
