@@ -67,7 +67,7 @@ def _is_npy(X: Any) -> bool:
 def _of_npy(X: Any, y: Any, n_partitions: int) -> Dataset:
     """Of one .npy file; in blocks so small that each partition has several."""
     X = os.path.abspath(os.fspath(X))  # workers may have another working directory
-    if y is not None and (isinstance(y, (int, np.integer)) or not isinstance(y, (str, os.PathLike))):
+    if y is not None and not isinstance(y, (str, os.PathLike)):
         return readers.from_npy(X, target=y)
     header = read_header(X, "X")
     n_bytes = header.shape[0] * header.row_bytes // (PIECES * n_partitions)

@@ -134,6 +134,7 @@ class FilePart:
     def _passes(self, net: Network, data: Dataset) -> Iterator[Rows]:
         """All rows of a dataset that are ours, some at a time."""
         for window in self.windows(data, net.dtype, self._labels(net), self.pieces).of(0):
+            assert window.y is not None
             yield self._rows(net, window.X, window.y, None)
             window.release()
 

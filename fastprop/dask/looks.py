@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +32,7 @@ TARGETS_AT_A_TIME = 1 << 18  # of a file
 class Question:
     """What a network is, as far as rows have to fit it; without layers it has as many outputs as y needs."""
 
-    layers: list[Layer]
+    layers: Sequence[Layer]
     loss: Loss
     dtype: str
     classes: np.ndarray | None
@@ -103,7 +104,10 @@ class Look:
 def look(part: Part, question: Question) -> Look:
     """Look at all rows of a partition. An error is part of what is told: the client raises that of the first one."""
     try:
-        return _look_at_files(part, question) if isinstance(part, FilePart) else _look(part, question)
+        if isinstance(part, FilePart):
+            return _look_at_files(part, question)
+        assert isinstance(part, MemoryPart)
+        return _look(part, question)
     except FileError as error:
         return Look(part.number, error=FileError(f"partition {part.number}: {error}"))
     except (ValueError, TypeError, OSError) as error:
@@ -211,7 +215,7 @@ def merged(one: Labels | Numbers, other: Labels | Numbers) -> Labels | Numbers:
     return Numbers(n, mean, (one.n * one.variance + other.n * other.variance) / n + apart)
 
 
-def _outputs(layers: list[Layer], n_columns: int) -> int | None:
+def _outputs(layers: Sequence[Layer], n_columns: int) -> int | None:
     return n_outputs(layers, n_columns) if layers else None
 
 

@@ -157,6 +157,5 @@ def _bytes(values: Any) -> int:
     if values is None:
         return 0
     if hasattr(values, "memory_usage"):  # pandas
-        usage = values.memory_usage(deep=True)
-        return int(usage if np.isscalar(usage) else usage.sum())
+        return int(np.sum(values.memory_usage(deep=True)))
     return bytes_of(values) if hasattr(values, "indptr") or hasattr(values, "nbytes") else 64 * len(values)

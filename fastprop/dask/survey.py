@@ -266,7 +266,7 @@ def _targets(net: Network, kept: list[Look], width: int) -> Targets:
     if not isinstance(first.y, Labels):
         sample = np.full((1, *first.y_shape), 1.0 / max(1, width))  # soft targets of the sum 1, too
         return prepare_targets(sample, net.loss, 1, width, net.classes_, may_infer=False)
-    distinct = merged_labels(kept)
+    distinct = merged_labels(kept, max(2, width))
     if len(first.y_shape) and first.y_shape[0] > 1:  # one-hot: labels are places
         distinct = np.eye(width)[:1]
     if any(isinstance(seen.y, Labels) and seen.y.probabilities for seen in kept):
@@ -274,8 +274,16 @@ def _targets(net: Network, kept: list[Look], width: int) -> Targets:
     return prepare_targets(distinct, net.loss, None, width, net.classes_)
 
 
-def merged_labels(kept: list[Look]) -> np.ndarray:
-    """The labels of all partitions, sorted."""
+def merged_labels(kept: list[Look], most: int | None = None) -> np.ndarray:
+    """The labels of all partitions, sorted.
+
+    Raises
+    ------
+    TypeError
+        If they cannot be sorted, naming the first partition with labels of another kind.
+    ValueError
+        If there are more than `most`, naming the partition with the first that is too many.
+    """
     found: np.ndarray | None = None
     for seen in kept:
         assert isinstance(seen.y, Labels)
@@ -290,6 +298,11 @@ def merged_labels(kept: list[Look]) -> np.ndarray:
             found = labels if found is None else np.unique(np.concatenate([found, labels]))
         except TypeError as error:
             raise TypeError(f"labels in y must be of one type that can be sorted: {error}") from error
+        if most is not None and len(found) > most:
+            raise ValueError(
+                f"y of partition {seen.number} has the labels {some(labels)}: with those of the partitions before "
+                f"there are {len(found)} ({some(found)}), but the network is for {most} classes"
+            )
     assert found is not None
     return found
 
