@@ -315,6 +315,20 @@ def test_bad_rows_of_files_are_skipped_and_counted(cluster, client, tmp_path, in
     assert sorted(taken) == [row for row in range(N) if row not in (5, 311)]
 
 
+def test_a_column_of_a_file_is_the_target(cluster, client, tmp_path):
+    table = np.column_stack([X, LABELS == "yes"])
+    np.save(tmp_path / "table.npy", table)
+    net = network()
+    found = partitions(net, tmp_path / "table.npy", 4, None, cluster, n_partitions=3)
+    assert net.n_features_ == 4
+    assert len(found.rows) == 3
+    assert sum(found.rows) == N
+    parts = client.gather(found.parts)
+    np.testing.assert_array_equal(np.sort(np.concatenate([part.X[:, 3] for part in parts])), X[:, 3])
+    rows = next(parts[1].everything(net, None))
+    np.testing.assert_array_equal(rows.targets.codes, LABELS[numbers_of(rows)] == "yes")
+
+
 def test_prepared_columns(cluster, tmp_path):
     table = pa.table({"city": np.where(X[:, 1] > 0, "Kiel", "Bonn"), "size": X[:, 0] * 100, "y": LABELS})
     pq.write_table(table, tmp_path / "x.parquet", row_group_size=100)

@@ -10,7 +10,7 @@ import numpy as np
 from .. import data as readers
 from ..data.dataset import LOAD_SHARE, Dataset
 from ..data.npy import BLOCK_BYTES, NpySource, read_header
-from ..data.parquet import ENDINGS
+from ..data.parquet import ENDINGS, folder_keys
 from ..data.paths import find_files
 from ..data.source import AsTheyAre
 from ..data.usable import Numbers
@@ -67,18 +67,21 @@ def _is_npy(X: Any) -> bool:
 def _of_npy(X: Any, y: Any, n_partitions: int) -> Dataset:
     """Of one .npy file; in blocks so small that each partition has several."""
     X = os.path.abspath(os.fspath(X))  # workers may have another working directory
-    if y is not None and not isinstance(y, (str, os.PathLike)):
-        return readers.from_npy(X, target=y)
     header = read_header(X, "X")
-    n_bytes = header.shape[0] * header.row_bytes // (PIECES * n_partitions)
+    block_bytes = min(BLOCK_BYTES, header.shape[0] * header.row_bytes // (PIECES * n_partitions))
+    if y is not None and not isinstance(y, (str, os.PathLike)):
+        return Dataset(NpySource(X, None, block_bytes), readers.from_npy(X, target=y).features)
     y = None if y is None else os.path.abspath(os.fspath(y))
-    source = NpySource(X, y, min(BLOCK_BYTES, n_bytes))
+    source = NpySource(X, y, block_bytes)
     return Dataset(source, AsTheyAre(source.n_columns, y is not None))
 
 
 def _of_parquet(X: Any, y: Any) -> Dataset:
     given = [X] if isinstance(X, (str, os.PathLike)) else list(X)
-    files = [os.path.abspath(file) for file in find_files(given, ENDINGS)]
+    files = find_files(given, ENDINGS)
+    absolute = [os.path.abspath(file) for file in files]
+    if [folder_keys(file).keys() for file in files] == [folder_keys(file).keys() for file in absolute]:
+        files = absolute  # else folders above, named key=value, would be columns
     other = [file for file in files if not file.lower().endswith(ENDINGS)]
     if other:
         raise ValueError(
