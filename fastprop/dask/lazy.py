@@ -234,12 +234,20 @@ def _metrics(scores: Sequence[Score]) -> dict[str, float]:
     return merged(scores).metrics()
 
 
-def _raw(raw: np.ndarray, net: Network) -> np.ndarray:
+def _predictions(raw: np.ndarray, net: Network) -> np.ndarray:
+    return decode(raw, net.loss, net.classes_, net._one_dimensional)
+
+
+def _probabilities(raw: np.ndarray, net: Network) -> np.ndarray:
+    return probabilities(raw, net.loss)
+
+
+def _scores(raw: np.ndarray, net: Network) -> np.ndarray:
     return raw[:, 0] if raw.shape[1] == 1 else raw
 
 
 functions: dict[str, Callable[[np.ndarray, Network], np.ndarray]] = {
-    "predict": lambda raw, net: decode(raw, net.loss, net.classes_, net._one_dimensional),
-    "predict_proba": lambda raw, net: probabilities(raw, net.loss),
-    "decision_function": _raw,
+    "predict": _predictions,
+    "predict_proba": _probabilities,
+    "decision_function": _scores,
 }
