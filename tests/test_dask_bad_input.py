@@ -270,6 +270,21 @@ def test_a_bad_row_of_a_file(client, tmp_path, monkeypatch, memory):
     refused(client, ValueError, "5 distinct labels", tmp_path / "X.npy", tmp_path / "y.npy")
 
 
+def test_a_file_that_workers_have_not(client, tmp_path, monkeypatch):
+    np.save(tmp_path / "X.npy", X)
+    np.save(tmp_path / "y.npy", LABELS)
+    monkeypatch.setattr(datasets, "LOAD_SHARE", 1e-9)
+    add = datasets._shared
+
+    def without(data):
+        (tmp_path / "X.npy").unlink()
+        return add(data)
+
+    monkeypatch.setattr(datasets, "_shared", without)
+    refused(client, FileNotFoundError, r"worker \S+ cannot read partition 0: No such file.*X.npy", tmp_path / "X.npy",
+            tmp_path / "y.npy")  # fmt: skip
+
+
 def test_files_that_do_not_fit(client, tmp_path):
     table = pa.table(dict(zip("abc", X.T, strict=True)) | {"y": LABELS, "word": LABELS.astype(str)})
     pq.write_table(table, tmp_path / "x.parquet")

@@ -375,6 +375,13 @@ def test_fewer_partitions_than_workers(cluster):
         partitions(network(), X, LABELS, None, cluster, n_partitions=1)
 
 
+def test_row_groups_larger_than_a_round(cluster, tmp_path, in_files, monkeypatch):
+    pq.write_table(pa.table(dict(zip("abcd", X.T, strict=True)) | {"y": LABELS}), tmp_path / "x.parquet")
+    monkeypatch.setattr(file_parts, "PASS_BYTES", 1600)
+    with pytest.warns(RuntimeWarning, match="row groups of 600 rows, .* takes 57 at most .* write it with"):
+        partitions(network(), tmp_path / "x.parquet", "y", None, cluster)
+
+
 # ---- memory -------------------------------------------------------------------------------------------------------
 
 CODE = """

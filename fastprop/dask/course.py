@@ -180,11 +180,7 @@ def fit(
         undone = contextlib.nullcontext() if draft.net is None else undone_on_error(draft.net)
         with undone, opened(client) as cluster:
             cluster.check_stamps(stamp)
-            common: dict[str, Any] = {
-                "validation_fraction": validation_fraction,
-                "batch_size": batch_size,
-                "mode": mode,
-            }
+            common: dict[str, Any] = {"validation_fraction": validation_fraction, "mode": mode}
             parts = partitions(draft, cluster=cluster, **data, **common)
             trained = draft.net
             assert trained is not None

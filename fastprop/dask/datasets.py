@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from ..data.usable import Numbers
 from ..models import n_outputs
 from ..stream_training import name_features, refuse_beside
 from ..streams import numbers_in, sample_of, suited
-from .file_parts import FilePart, loaded
+from .file_parts import FilePart, loaded, pass_rows
 
 if TYPE_CHECKING:
     from ..network import Network
@@ -109,6 +110,8 @@ def file_parts(question: Question, data: Dataset, n_partitions: int, mode: str, 
     """Futures of the partitions of a dataset, of which nothing is counted yet."""
     numbers = numbers_of(question, data)
     in_memory = _is_in_memory(data, question.dtype, mode, cluster)
+    if not in_memory:
+        warn_of_large_pieces(data, question.dtype)
     pieces = np.arange(data.source.n_pieces)
     n = min(n_partitions, len(pieces))
     shared = cluster.submit(_shared, data, name="files")
@@ -120,6 +123,21 @@ def file_parts(question: Question, data: Dataset, n_partitions: int, mode: str, 
             part = cluster.submit(loaded, part, question.dtype, name="part", address=where)
         futures.append(part)
     return futures
+
+
+def warn_of_large_pieces(data: Dataset, dtype: str) -> None:
+    """RuntimeWarning if rounds read parts of row groups: each reads one from its beginning again."""
+    most, largest = (
+        pass_rows(data, dtype),
+        max(data.source.rows_of(piece) or 0 for piece in range(data.source.n_pieces)),
+    )
+    if largest > 2 * most:
+        warnings.warn(
+            f"{data.source.name} has row groups of {largest:,} rows, of which a round takes {most:,} at most and reads "
+            f"the rows before them again: write it with row groups of {most:,} rows or fewer",
+            RuntimeWarning,
+            stacklevel=5,
+        )
 
 
 def numbers_of(question: Question, data: Dataset) -> Numbers | None:

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from ..network import Network
     from .job import Job
 
-PASS_BYTES = 32 << 20  # of X that are read at a time: with 2 GB, a worker of two took 341 MB in all; with twice as much 372
+PASS_BYTES = (
+    32 << 20
+)  # of X that are read at a time: with 2 GB, a worker of two took 341 MB in all; with twice as much 372
 
 
 class FilePart:

@@ -23,6 +23,7 @@ from ..models import check_sparse, n_outputs
 from ..targets import are_probabilities, is_multilabel, prepare_targets, read_targets
 from ..validation import check_finite_in
 from .file_parts import PASS_BYTES, FilePart, pass_rows
+from .job import this_worker
 from .parts import MemoryPart, Part
 
 TARGETS_AT_A_TIME = 1 << 18  # of a file
@@ -110,7 +111,10 @@ def look(part: Part, question: Question) -> Look:
         return _look(part, question)
     except FileError as error:
         return Look(part.number, error=FileError(f"partition {part.number}: {error}"))
-    except (ValueError, TypeError, OSError) as error:
+    except OSError as error:
+        what = f"worker {this_worker()[0]} cannot read partition {part.number}: {error.strerror}"
+        return Look(part.number, error=type(error)(error.errno, what, error.filename))
+    except (ValueError, TypeError) as error:
         return Look(part.number, error=error)
 
 

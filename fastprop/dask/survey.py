@@ -81,7 +81,6 @@ def partitions(
     n_partitions: int = 8,
     class_weight: Any = None,
     validation_fraction: float = 0.0,
-    batch_size: int | None = 128,
     mode: str = "local",
 ) -> Partitions:
     """Put the rows on the workers, look at them, and build the network for them.
@@ -99,7 +98,6 @@ def partitions(
         "balanced" counts the labels of all partitions.
     validation_fraction : float in [0, 1), default 0
         Of each partition.
-    batch_size : int or None
     mode : {"local", "sync"}
 
     Raises
