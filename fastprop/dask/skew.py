@@ -24,7 +24,7 @@ def warn_of_skew(looks: list[Look]) -> None:
         return
     message = _of_labels(looks) if all(isinstance(seen.y, Labels) for seen in looks) else _of_numbers(looks)
     if message is not None:
-        warnings.warn(f"{message}; replicas that are averaged learn such rows badly: {ADVICE}", RuntimeWarning, 5)
+        warnings.warn(f"{message}; replicas that are averaged learn such rows badly: {ADVICE}", RuntimeWarning, 4)
 
 
 def _of_labels(looks: list[Look]) -> str | None:
