@@ -86,7 +86,7 @@ def connected(place: Place | None, threads: int | None) -> Iterator[Client | Non
         each = max(1, (threads or limit()[0]) // place.workers)
         with (
             LocalCluster(
-                n_workers=place.workers, threads_per_worker=each, processes=True, dashboard_address=None
+                n_workers=place.workers, threads_per_worker=each, processes=True, dashboard_address=":0"
             ) as cluster,
             Client(cluster, set_as_default=False) as client,
         ):
