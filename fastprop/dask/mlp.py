@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any, ClassVar
 
@@ -27,6 +28,9 @@ from .job import check_mode
 
 class MLPTraining(Training):
     """A fit of an MLP: scikit-learn's initial weights, penalty, rates, and when it stops."""
+
+    epochs: Epochs | None = None
+    latest = math.nan
 
     def regression_loss(self) -> Loss:
         return loss_of(self.estimator.loss, None, self.estimator.output_weights)
@@ -54,22 +58,25 @@ class MLPTraining(Training):
         return net
 
     def on_epoch_end(self, net: Network, epoch: int, logs: dict[str, float]) -> bool:
-        if not hasattr(self, "epochs"):
-            score = self.score(logs)
+        score = self.score(logs)
+        if self.epochs is None:
             prepare_scores(self.estimator, score is not None)
-            ask = None if score is None else lambda net: self.latest
-            self.epochs = Epochs(self.estimator, self.n_rows, score=ask)
+            self.epochs = Epochs(self.estimator, self.n_rows, score=None if score is None else self._latest)
             self.epochs.verbose = False  # a progress bar shows as much
-        self.latest = self.score(logs)
+        self.latest = math.nan if score is None else score
         return self.epochs.on_epoch_end(net, epoch, logs)
 
+    def _latest(self, net: Network) -> float:
+        """The score that the cluster gave the network after this epoch."""
+        return self.latest
+
     def end(self) -> None:
-        assert self.net is not None
-        if not hasattr(self, "epochs"):  # Ctrl-C came in the first epoch
+        estimator, epochs = self.estimator, self.epochs
+        if epochs is None or self.net is None:  # Ctrl-C came in the first epoch
             return
-        self.epochs.restore(self.net)
-        if not self.epochs.converged and self.epochs.n_epochs == self.estimator.max_iter:
-            text = f"Maximum iterations ({self.estimator.max_iter}) reached and the optimization hasn't converged yet."
+        epochs.restore(self.net)
+        if not epochs.converged and epochs.n_epochs == estimator.max_iter:
+            text = f"Maximum iterations ({estimator.max_iter}) reached and the optimization hasn't converged yet."
             warnings.warn(f"Stochastic Optimizer: {text}", ConvergenceWarning, stacklevel=3)
 
 

@@ -40,9 +40,11 @@ class LinearTraining(Training):
         net = make_network(estimator, loss, n_outputs, seed, facts.dtype).build(facts.n_features)
         net.optimizer = copy.deepcopy(net.optimizer)  # "adaptive" changes it
         set_penalties(net, estimator, n_outputs, facts.mean_weight)
+        rate: Any = net.optimizer.lr
         if estimator.learning_rate == "invscaling":
-            net.optimizer.lr = InverseScaling(net.optimizer.lr, estimator.power_t)
-        self.net, self.n_rows, self.curve = net, facts.n_rows, []
+            net.optimizer.lr = InverseScaling(rate, estimator.power_t)
+        self.net, self.n_rows = net, facts.n_rows
+        self.curve: list[float] = []
         self.stopping, self.converged = Stopping(estimator.tol, estimator.n_iter_no_change), False
         return net
 
@@ -66,7 +68,7 @@ class LinearTraining(Training):
         score = self.score(logs) if self.estimator.early_stopping else None
         if not self.stopping.stalls(logs["loss"] if score is None else -score):
             return False
-        rate = net.optimizer.lr
+        rate: Any = net.optimizer.lr
         if self.estimator.learning_rate == "adaptive" and rate > SMALLEST_RATE:
             net.optimizer.lr, self.stopping.n_stale = rate / 5.0, 0
             return False
