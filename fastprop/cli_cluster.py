@@ -80,16 +80,12 @@ def connected(place: Place | None, threads: int | None) -> Iterator[Client | Non
     if place is None:
         yield None
         return
-    from distributed import Client, LocalCluster
+    from distributed import Client
 
     if place.workers is not None:
-        each = max(1, (threads or limit()[0]) // place.workers)
-        with (
-            LocalCluster(
-                n_workers=place.workers, threads_per_worker=each, processes=True, dashboard_address=":0"
-            ) as cluster,
-            Client(cluster, set_as_default=False) as client,
-        ):
+        from .dask.machine import started
+
+        with started(place.workers, max(1, (threads or limit()[0]) // place.workers)) as client:
             yield client
         return
     try:

@@ -18,9 +18,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from distributed import Client, Future, LocalCluster
+from distributed import Client, Future
 
-from ..threads import limit
+from .machine import started
 
 PREFIX = "fastprop_"  # of the keys of our tasks: the first word is what Dask's dashboard groups them by
 LOOK_SECONDS = 0.5  # between two looks at the cluster's health while an answer is awaited
@@ -348,10 +348,7 @@ def opened(client: Client | None = None, n_workers: int | None = None) -> Iterat
         with _closing(cluster):
             yield cluster
         return
-    workers = LocalCluster(
-        n_workers=n_workers or limit()[0], threads_per_worker=1, processes=True, dashboard_address=":0"
-    )
-    with workers, Client(workers, set_as_default=False) as own:
+    with started(n_workers) as own:
         cluster = Cluster(own)
         with _closing(cluster):
             yield cluster
