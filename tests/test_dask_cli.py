@@ -71,7 +71,7 @@ def lines(printed):
 
 def test_any_number_of_workers_gives_the_same_model(ok, folder, rooms, scheduler):
     """Two processes that are started for it, and two workers in this one that are there already."""
-    command = ("train", rooms, "--target", "price", "--ignore", "dear", "--epochs", 6, "--batch-size", 8)
+    command = ("train", rooms, "--target", "price", "--ignore", "dear", "--epochs", 4, "--batch-size", 16)
     own = ok(*command, "--workers", 1, "--out", "own.safetensors")
     theirs = ok(*command, "--scheduler", scheduler, "--out", "theirs.safetensors", "--plot", "loss.svg")
     assert lines(own) == ["data", "target", "cluster", "training", "validation", "model"]

@@ -2,7 +2,18 @@
 
 from .course import fit
 from .errors import ClusterError
+from .lazy import evaluate, predict, predict_proba
 from .mlp import DaskMLPClassifier, DaskMLPRegressor
 from .sgd import DaskSGDClassifier, DaskSGDRegressor
 
-__all__ = ["ClusterError", "DaskMLPClassifier", "DaskMLPRegressor", "DaskSGDClassifier", "DaskSGDRegressor", "fit"]
+__all__ = [
+    "ClusterError",
+    "DaskMLPClassifier",
+    "DaskMLPRegressor",
+    "DaskSGDClassifier",
+    "DaskSGDRegressor",
+    "evaluate",
+    "fit",
+    "predict",
+    "predict_proba",
+]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .cost import replica_rows
 from .looks import Question
 
 if TYPE_CHECKING:
@@ -45,9 +46,13 @@ class Facts:
         """Of all partitions."""
         return sum(self.rows)
 
+    def batch_rows(self, batch_size: int, mode: str) -> int:
+        """Rows of an update where it is made: of a replica, or in mode "sync" of the network."""
+        return batch_size if mode == "sync" else replica_rows(batch_size, len(self.rows)) or batch_size
+
     def updates(self, batch_size: int, mode: str) -> int:
         """Updates of an epoch: of the partition that makes most, or in mode "sync" of all together."""
-        return -(-(self.n_rows if mode == "sync" else max(self.rows)) // batch_size)
+        return -(-(self.n_rows if mode == "sync" else max(self.rows)) // self.batch_rows(batch_size, mode))
 
 
 class Draft(ABC):

@@ -28,7 +28,7 @@ from .drafts import Draft, Facts
 from .inputs import are_paths, is_dask, is_remote
 from .looks import Question
 
-AUTO_BATCH = 200  # rows of an update, as scikit-learn has them; a partition with fewer rows makes one of all
+AUTO_BATCH = 200  # rows of an update, as scikit-learn's MLPs have them
 
 # Parameters that are those of `fastprop.dask.fit`.
 CLUSTER: dict[str, Any] = {

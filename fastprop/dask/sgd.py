@@ -140,7 +140,7 @@ class DaskSGDClassifier(Scored, ClassifierMixin, DaskLinear):  # type: ignore[mi
         Stop by the accuracy on rows held out, `validation_fraction` of each partition, instead of the objective.
     solver : {"adam", "sgd"} or optimizer of fastprop, default="adam"
     batch_size : int or "auto", default="auto"
-        Rows of an update: in mode "local" of one partition, in mode "sync" of all. "auto" is 200.
+        Rows of an update, over all partitions; "auto" is 200. In mode "local" each takes its share of them.
     verbose, callbacks, mode, sync_every, outer, n_partitions, client
         As of `DaskMLPClassifier`.
 
