@@ -21,7 +21,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from clusters import BATCH, WIDE, digest, made_on_workers, network, started, watched
+from clusters import BATCH, WIDE, Round, digest, made_on_workers, network, started, watched
 from distributed import Client
 
 from fastprop import dask
@@ -35,16 +35,20 @@ def partition_rows() -> int:
     return BATCH * usual_sync_every(network().build(WIDE[0])._built(), BATCH)
 
 
-def run(client: Client, n_rounds: int, mode: str = "local") -> tuple[str, float, list[Any]]:
-    """The bits, the seconds and the rounds of a fit."""
+def run(client: Client, n_rounds: int, mode: str = "local", watch: Any = None) -> tuple[str, float, list[Round]]:
+    """The bits, the seconds and the rounds of a fit; a thread runs `watch` on the list of its rounds."""
     net = network()
     with watched() as found:
+        thread = threading.Thread(target=watch or (lambda rounds: None), args=(found,))
+        thread.start()
         start = time.perf_counter()
         if mode == "local":
             dask.fit(net, made_on_workers(partition_rows()), epochs=n_rounds, client=client, progress=False)
         else:  # an update a round
             dask.fit(net, made_on_workers(8 * BATCH), epochs=1, mode="sync", client=client, progress=False)
-        return digest(net), time.perf_counter() - start, found
+        seconds = time.perf_counter() - start
+        thread.join()
+        return digest(net), seconds, found
 
 
 def bits(n_rounds: int) -> list[str]:
@@ -61,44 +65,45 @@ def bits(n_rounds: int) -> list[str]:
     return lines
 
 
-def kill_later(client: Client, seconds: float, index: int) -> threading.Timer:
-    """Kill a worker by SIGKILL some seconds from now."""
-    pids = list(client.run(os.getpid).values())
-    timer = threading.Timer(seconds, os.kill, (pids[index % len(pids)], signal.SIGKILL))
-    timer.start()
-    return timer
+class Kill:
+    """Kills a process by SIGKILL when so many rounds are done, fractions counted by the length of the last one."""
+
+    def __init__(self, pid: int, moment: float) -> None:
+        self.pid, self.moment = pid, moment
+
+    def __call__(self, rounds: list[Round]) -> None:
+        while len(rounds) < int(self.moment):
+            time.sleep(0.005)
+        time.sleep(self.moment % 1.0 * rounds[-1].seconds)
+        os.kill(self.pid, signal.SIGKILL)
 
 
-def kills(n_runs: int, n_rounds: int, seed: int) -> list[str]:
-    """A line for each run with a kill."""
-    chance, lines, lost = random.Random(seed), [], []
+def kills(n_runs: int, n_rounds: int, seed: int) -> None:
+    """Print a line for each run with a kill."""
+    chance, lost = random.Random(seed), []
     with started(2) as client:
         run(client, 2)  # loads the kernels
-        references = [run(client, n_rounds) for _ in range(3)]
+        references = [run(client, n_rounds) for _ in range(2)]
         expected, usual = references[0][0], median(seconds for _, seconds, _ in references)
         round_seconds = median(one.seconds for _, _, found in references for one in found)
-        first = usual - n_rounds * round_seconds  # making and surveying the partitions
-        lines.append(f"without a kill: bits {expected}, {usual:.2f} s, a round {round_seconds:.2f} s")
+        print(f"without a kill: bits {expected}, {usual:.2f} s, a round {round_seconds:.2f} s", flush=True)
         for i in range(n_runs):
-            moment = first + chance.random() * n_rounds * round_seconds
-            timer = kill_later(client, moment, chance.randrange(2))
-            found, seconds, seen = run(client, n_rounds)
-            timer.join()
+            client.wait_for_workers(2, timeout=60)
+            pid = list(client.run(os.getpid).values())[chance.randrange(2)]
+            kill = Kill(pid, chance.uniform(1, n_rounds))
+            found, seconds, seen = run(client, n_rounds, watch=kill)
             lost.append((seconds - usual) / round_seconds)
             wrong = "" if found == expected and lost[-1] <= MOST_LOST else " (!)"
-            worst = max(one.seconds for one in seen)
-            lines.append(
-                f"run {i + 1}, killed at {moment:.2f} s: bits {found}, {seconds:.2f} s, lost {lost[-1]:.2f} rounds, "
-                f"longest round {worst:.2f} s{wrong}"
-            )
-            client.wait_for_workers(2, timeout=60)
-        lines.append(f"lost rounds: median {median(lost):.2f}, most {max(lost):.2f}" if lost else "")
-    return lines
+            text = f"run {i + 1}, killed after {kill.moment:.2f} rounds: bits {found}, {seconds:.2f} s"
+            longest = max(one.seconds for one in seen)
+            print(f"{text}, lost {lost[-1]:.2f} rounds, longest round {longest:.2f} s{wrong}", flush=True)
+        print(f"lost rounds: median {median(lost):.2f}, most {max(lost):.2f}")
 
 
 def late_join(n_rounds: int) -> str:
     """A line: one worker, and a second one from the middle on."""
     with started(1) as client:
+        run(client, 2)  # loads the kernels
         expected, seconds, _ = run(client, n_rounds)
         timer = threading.Timer(seconds / 3, client.cluster.scale, (2,))
         timer.start()
@@ -123,7 +128,7 @@ def main() -> None:
     if options.only in (None, "bits"):
         print("\n".join(bits(options.rounds)), flush=True)
     if options.only in (None, "kills"):
-        print("\n".join(kills(options.runs, options.rounds, options.seed)), flush=True)
+        kills(options.runs, options.rounds, options.seed)
     if options.only in (None, "late"):
         print(late_join(options.rounds), flush=True)
 

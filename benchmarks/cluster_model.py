@@ -5,15 +5,19 @@
 
 What a round costs beyond computing is taken as
 
-    latency (1 + levels) + task W + bytes (1 / bandwidth + handling) transfers
+    latency (1 + levels) + worker W + bytes (1 / bandwidth + handling) transfers
 
 for W workers and the bytes of a network's state, sent to the workers and summed from theirs. Measured here are
-networks of five sizes on 1, 2 and 4 workers whose computing is next to nothing; least squares of the relative errors
-give latency and handling, the seconds of a byte in one transfer. `task` is the slope of many small tasks submitted
-together. Assumed are, beyond what can be measured on one machine: the network's bandwidth at each worker; that the
-state spreads from worker to worker, so that it has reached all after log2(W + 1) transfers; that sums go through a
-tree of tasks with eight arms, one level of latency for each; that rows lie at the workers or are read as fast as they
-are used, and that no worker is slower than the others.
+networks of five sizes whose computing is next to nothing. `worker` is what one worker more costs the one process of
+client and scheduler in processor time, a slope over 1, 2 and 4 workers. Latency and handling, the seconds of a byte in
+one transfer, are least squares of the relative errors of rounds with 1 and 2 workers: here four processes wait for two
+processors.
+
+Assumed are, beyond what can be measured on one machine: the network's bandwidth at each worker; that the state spreads
+from worker to worker, so that it has reached all after log2(W + 1) transfers; that sums go through a tree of tasks
+with eight arms, one level of latency for each; that rows lie at the workers or are read as fast as they are used, and
+that no worker is slower than the others. More workers are said to pay as long as each trains at least half of the
+time.
 """
 
 from __future__ import annotations
@@ -30,11 +34,11 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from clusters import BATCH, WIDE, made_on_workers, network, started, watched
+from clusters import BATCH, WIDE, made_on_workers, network, rows, started, watched
 from distributed import Client
 
 from fastprop import dask
-from fastprop.dask.crew import FAN_IN, itself
+from fastprop.dask.crew import FAN_IN
 
 SIZES = ((28, 64, 64, 2), (784, 32, 10), (784, 128, 10), (784, 512, 512, 10), (784, 1024, 1024, 10))
 WORKERS = (1, 2, 4)
@@ -44,7 +48,9 @@ SYNC_ROWS = (1024, 16384)  # of a batch of mode "sync"
 COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 ROW_BYTES = 4 * WIDE[0]
 TERABYTE = 1e12
-LEAST_GAIN = 1.5  # by which twice the workers must be faster to pay
+LEAST_SHARE = 0.5  # of a worker's time that is training, where it pays
+MOST_WORKERS = 1024
+FITTED = 2  # workers at most in the rounds that latency and handling are fitted to
 
 # ---- the model ------------------------------------------------------------------------------------------------------
 
@@ -68,17 +74,17 @@ def levels(n_workers: int) -> int:
 
 @dataclass
 class Model:
-    """Seconds: `latency` of a round, a `task` more, a byte's `handling` in a transfer, a `row` of computing."""
+    """Seconds: `latency` of a round, a `worker` more, a byte's `handling` in a transfer, a `row` of computing."""
 
     latency: float
-    task: float
+    worker: float
     handling: float
     row: float = 0.0
 
     def overhead(self, n_workers: int, n_bytes: float, bandwidth: float = math.inf) -> float:
         """What a round costs beyond computing."""
         moving = n_bytes * (1.0 / bandwidth + self.handling) * transfers(n_workers)
-        return self.latency * (1 + levels(n_workers)) + self.task * n_workers + moving
+        return self.latency * (1 + levels(n_workers)) + self.worker * n_workers + moving
 
     def speedup(self, n_workers: int, n_bytes: float, bandwidth: float, seconds: float) -> float:
         """Times one worker without a cluster, if all compute for `seconds` a round."""
@@ -91,53 +97,49 @@ class Model:
 
 
 def pays_until(speedup: Any) -> int:
-    """The most workers, a power of two to 1,024, that half as many were not nearly as fast as."""
-    paying = 1
-    for n_workers in COUNTS[1:]:
-        if speedup(n_workers) < LEAST_GAIN * speedup(n_workers // 2):
-            break
-        paying = n_workers
-    return paying
+    """The most workers that still train half of their time, of 1,024."""
+    return max((n for n in range(1, MOST_WORKERS + 1) if speedup(n) >= LEAST_SHARE * n), default=0)
 
 
-def fitted(seen: list[tuple[int, int, float]], task: float) -> Model:
-    """The model nearest to (workers, bytes, seconds) in relative errors; neither number is below 0."""
-    wall = np.array([seconds - task * n for n, _, seconds in seen])
-    terms = np.array([[1.0, n_bytes * transfers(n)] for n, n_bytes, _ in seen])
-    weight = 1.0 / np.array([seconds for *_, seconds in seen])
-    (latency, handling), *_ = np.linalg.lstsq(terms * weight[:, None], wall * weight, rcond=None)
-    return Model(max(0.0, float(latency)), task, max(0.0, float(handling)))
+@dataclass
+class Seen:
+    """Medians of some rounds: seconds beyond computing, and those of processor time of client and scheduler."""
+
+    n_workers: int
+    n_bytes: int
+    overhead: float
+    own: float
+
+
+def fitted(seen: list[Seen]) -> Model:
+    """The model nearest to what was seen; no number is below 0."""
+    least = min(one.n_bytes for one in seen)
+    small = [(one.n_workers, one.own) for one in seen if one.n_bytes == least]
+    worker = float(np.polyfit(*np.transpose(small), 1)[0])
+    used = [one for one in seen if one.n_workers <= FITTED]
+    terms = np.array([[1.0, one.n_bytes * transfers(one.n_workers)] for one in used])
+    rest = np.array([one.overhead - worker * one.n_workers for one in used])
+    weight = 1.0 / np.array([one.overhead for one in used])
+    (latency, handling), *_ = np.linalg.lstsq(terms * weight[:, None], rest * weight, rcond=None)
+    return Model(max(0.0, float(latency)), max(0.0, worker), max(0.0, float(handling)))
 
 
 # ---- measuring ------------------------------------------------------------------------------------------------------
 
 
-def round_overhead(client: Client, widths: tuple[int, ...], n_rounds: int) -> tuple[int, float]:
-    """Bytes of the state, and the median overhead of rounds that make one update of few rows in each partition."""
+def seen_rounds(client: Client, n_workers: int, widths: tuple[int, ...], n_rounds: int) -> Seen:
+    """Rounds that make one update of few rows in each partition."""
     net = network(widths)
     data = made_on_workers(16, n_features=widths[0], n_classes=widths[-1])
     with watched() as found:
-        dask.fit(net, client.compute(data), epochs=n_rounds, batch_size=16, client=client, progress=False)
+        dask.fit(net, client.compute(data), epochs=n_rounds + 2, batch_size=16, client=client, progress=False)
     n_bytes = 2 * 4 * sum(W.size + b.size for W, b in net.get_weights())  # and momentum
-    return n_bytes, median(one.overhead for one in found[2:])
-
-
-def task_seconds(client: Client) -> float:
-    """What one more of many small tasks costs: the slope from 64 to 1,024 of them."""
-
-    def seconds(n: int) -> float:
-        start = time.perf_counter()
-        client.gather(client.map(itself, range(n), pure=False))
-        return time.perf_counter() - start
-
-    seconds(64)
-    return (median(seconds(1024) for _ in range(3)) - median(seconds(64) for _ in range(3))) / 960
+    overhead, own = (median(getattr(one, name) for one in found[2:]) for name in ("overhead", "own"))
+    return Seen(n_workers, n_bytes, overhead, own)
 
 
 def row_seconds() -> float:
     """What a row costs on one thread at 784-512-512-10."""
-    from clusters import rows
-
     X, y = rows(0, 64 * BATCH)
     net = network()
     seconds = []
@@ -148,16 +150,13 @@ def row_seconds() -> float:
     return median(seconds[1:]) / len(X)
 
 
-def measured(n_rounds: int) -> tuple[Model, list[tuple[int, int, float]]]:
+def measured(n_rounds: int) -> tuple[Model, list[Seen]]:
     """The model, and what it was fitted to."""
-    seen, tasks = [], []
+    seen = []
     for n_workers in WORKERS:
         with started(n_workers) as client:
-            tasks.append(task_seconds(client))
-            for widths in SIZES:
-                n_bytes, seconds = round_overhead(client, widths, n_rounds)
-                seen.append((n_workers, n_bytes, seconds))
-    model = fitted(seen, min(tasks))
+            seen += [seen_rounds(client, n_workers, widths, n_rounds) for widths in SIZES]
+    model = fitted(seen)
     model.row = row_seconds()
     return model, seen
 
@@ -165,17 +164,23 @@ def measured(n_rounds: int) -> tuple[Model, list[tuple[int, int, float]]]:
 # ---- what it says ---------------------------------------------------------------------------------------------------
 
 
-def report(model: Model, seen: list[tuple[int, int, float]]) -> str:
+def report(model: Model, seen: list[Seen]) -> str:
     """What was measured beside the model, and what follows for many workers."""
-    lines = ["| workers | state | measured | model |", "| ---: | ---: | ---: | ---: |"]
-    for n, n_bytes, seconds in seen:
-        found = model.overhead(n, n_bytes)
-        lines.append(f"| {n} | {n_bytes / 1e6:.2f} MB | {1e3 * seconds:.0f} ms | {1e3 * found:.0f} ms |")
-    errors = [abs(model.overhead(n, n_bytes) / seconds - 1) for n, n_bytes, seconds in seen]
+    lines = ["| workers | state | measured | model | own processor time |", "| ---: | ---: | ---: | ---: | ---: |"]
+    errors = []
+    for one in seen:
+        found = model.overhead(one.n_workers, one.n_bytes)
+        note = " (not fitted)"
+        if one.n_workers <= FITTED:
+            note = ""
+            errors.append(abs(found / one.overhead - 1))
+        figures = f"{1e3 * one.overhead:.0f} ms | {1e3 * found:.0f} ms{note} | {1e3 * one.own:.0f} ms"
+        lines.append(f"| {one.n_workers} | {one.n_bytes / 1e6:.2f} MB | {figures} |")
     lines += [
         "",
-        f"latency {1e3 * model.latency:.1f} ms, a task {1e3 * model.task:.2f} ms, handling {1e9 * model.handling:.2f} "
-        f"ns a byte, a row {1e6 * model.row:.1f} us; relative error {median(errors):.0%}, most {max(errors):.0%}",
+        f"latency {1e3 * model.latency:.1f} ms, a worker {1e3 * model.worker:.2f} ms, handling "
+        f"{1e9 * model.handling:.2f} ns a byte, a row {1e6 * model.row:.1f} us; "
+        f"relative error {median(errors):.0%}, most {max(errors):.0%}",
         "",
         "| network | bandwidth | rounds of | overhead at 16, 128, 1,024 | speedup there | pays until |",
         "| --- | --- | --- | --- | --- | ---: |",
@@ -197,9 +202,10 @@ def curves(model: Model) -> list[dict[str, Any]]:
     for widths, (name, bandwidth) in itertools.product((SIZES[0], WIDE), BANDWIDTHS.items()):
         n_bytes = 8 * sum((n_in + 1) * n_out for n_in, n_out in itertools.pairwise(widths))
         state = {"n_bytes": n_bytes, "bandwidth": bandwidth}
+        gradient = {"n_bytes": n_bytes // 2, "bandwidth": bandwidth}  # without the optimizer's slots
         cases = {f"{s:g} s": functools.partial(model.speedup, **state, seconds=s) for s in ROUND_SECONDS}
         for n_rows in SYNC_ROWS if widths == WIDE else ():
-            cases[f"sync, {n_rows:,} rows"] = functools.partial(model.speedup_sync, **state, n_rows=n_rows)
+            cases[f"sync, {n_rows:,} rows"] = functools.partial(model.speedup_sync, **gradient, n_rows=n_rows)
         over = [model.overhead(n, **state) for n in COUNTS]
         for title, speedup in cases.items():
             case = {"network": "-".join(map(str, widths)), "bandwidth": name, "rounds": title, "overhead": over}
@@ -210,13 +216,18 @@ def curves(model: Model) -> list[dict[str, Any]]:
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=22, help="of each size and number of workers; default 22")
+    parser.add_argument("--rounds", type=int, default=20, help="of each size and number of workers; default 20")
     parser.add_argument("--json", type=Path, help="write model, measurements and curves to this file")
     options = parser.parse_args()
     model, seen = measured(options.rounds)
     print(report(model, seen))
     if options.json:
-        content = {"model": asdict(model), "seen": seen, "workers": COUNTS, "curves": curves(model)}
+        content = {
+            "model": asdict(model),
+            "seen": [asdict(one) for one in seen],
+            "workers": COUNTS,
+            "curves": curves(model),
+        }
         options.json.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 

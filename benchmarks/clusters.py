@@ -95,13 +95,13 @@ class Round:
     seconds : float
     compute : float
         The seconds of the slowest worker's own work, reading included.
-    end : float
-        When it ended, by `time.perf_counter`.
+    own : float
+        Seconds of processor time that this process, client and scheduler, took for it.
     """
 
     seconds: float
-    compute: float = 0.0
-    end: float = 0.0
+    compute: float
+    own: float
 
     @property
     def overhead(self) -> float:
@@ -127,10 +127,9 @@ def watched() -> Iterator[list[Round]]:
 
     def timed(original: Any) -> Any:
         def next_round(*arguments: Any, **options: Any) -> Any:
-            start = time.perf_counter()
+            start, own = time.perf_counter(), time.process_time()
             point = original(*arguments, **options)
-            end = time.perf_counter()
-            found.append(Round(end - start, slowest[0], end))
+            found.append(Round(time.perf_counter() - start, slowest[0], time.process_time() - own))
             return point
 
         return next_round
