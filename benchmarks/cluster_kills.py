@@ -3,10 +3,11 @@
     python benchmarks/cluster_kills.py                  20 runs with a kill: some minutes
     python benchmarks/cluster_kills.py --runs 3 --rounds 4
 
-784-512-512-10, batch 128, over 8 partitions that workers make from a seed. A round is what `sync_every` is by default,
-about a second of two workers. In each run one of two workers is killed by SIGKILL at a random moment, and Dask's nanny
-starts another process in its place. "Lost" is what such a run takes longer than the median of the runs without a kill,
-in rounds of them. A run whose bits differ, or that loses more than two rounds, is marked (!).
+784-512-512-10, batches of 128 rows in each of 8 partitions that workers make from a seed. A round is what a core
+should do in 0.25 s for a partition, about a second of two workers. In each run one of two workers is killed by SIGKILL
+at a random moment, and Dask's nanny starts another process in its place. "Lost" is what such a run takes longer than
+the median of the runs without a kill, in rounds of them. A run whose bits differ, or that loses more than two rounds,
+is marked (!).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from clusters import BATCH, WIDE, Round, digest, made_on_workers, network, started, watched
+from clusters import ALL_BATCH, BATCH, WIDE, Round, digest, made_on_workers, network, started, watched
 from distributed import Client
 
 from fastprop import dask
@@ -30,9 +31,9 @@ from fastprop.dask.cost import usual_sync_every
 MOST_LOST = 2.0  # rounds
 
 
-def partition_rows() -> int:
-    """Rows of a partition that make an epoch one round of the usual length."""
-    return BATCH * usual_sync_every(network().build(WIDE[0])._built(), BATCH)
+def round_updates() -> int:
+    """Updates of a partition in a round of the usual length: an epoch of as many is one round."""
+    return usual_sync_every(network().build(WIDE[0])._built(), BATCH)
 
 
 def run(client: Client, n_rounds: int, mode: str = "local", watch: Any = None) -> tuple[str, float, list[Round]]:
@@ -42,10 +43,12 @@ def run(client: Client, n_rounds: int, mode: str = "local", watch: Any = None) -
         thread = threading.Thread(target=watch or (lambda rounds: None), args=(found,))
         thread.start()
         start = time.perf_counter()
+        common: dict[str, Any] = dict(batch_size=ALL_BATCH, client=client, progress=False)
         if mode == "local":
-            dask.fit(net, made_on_workers(partition_rows()), epochs=n_rounds, client=client, progress=False)
+            n = round_updates()
+            dask.fit(net, made_on_workers(n * BATCH), epochs=n_rounds, sync_every=n, **common)
         else:  # an update a round
-            dask.fit(net, made_on_workers(8 * BATCH), epochs=1, mode="sync", client=client, progress=False)
+            dask.fit(net, made_on_workers(8 * BATCH), epochs=1, mode="sync", **common)
         seconds = time.perf_counter() - start
         thread.join()
         return digest(net), seconds, found

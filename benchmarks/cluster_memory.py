@@ -3,9 +3,9 @@
     python benchmarks/cluster_memory.py                 0.2 and 2 GB of .npy, two workers with a limit of 500 MB each
     python benchmarks/cluster_memory.py --gb 0.1 0.5 --folder /mnt/scratch
 
-An epoch of 784-128-10 at batch 128. The files are written to a temporary folder and removed. Resident memory is
-looked at every 20 ms. Client and scheduler are one process here: what it grows by during `fit` must not depend on the
-file, and is marked (!) where it is more than 100 MB; so is a worker above its limit.
+An epoch of 784-128-10 at batch 128. The files are written to a temporary folder and removed. Resident memory is looked
+at every 20 ms. Client and scheduler are one process here: what it grows by during `fit` must not depend on the file,
+and is marked (!) where it is more than 100 MB; so is a worker above its limit.
 """
 
 from __future__ import annotations

@@ -2,10 +2,11 @@
 
     python benchmarks/cluster_mnist.py                      all settings, 3 seeds: some ten minutes
     python benchmarks/cluster_mnist.py --seeds 1 --only shuffled
-    python benchmarks/cluster_mnist.py --json docs/pictures/cluster_mnist.json      what the picture is drawn from
+    python benchmarks/cluster_mnist.py --json docs/pictures/cluster_mnist.json   renews the picture's data
 
-784-128-10, SGD with Nesterov momentum 0.9 at a rate of 0.1, two workers of one thread. A setting that the documentation
-advises, and that is further from one machine than 0.3 points (shuffled) or below 95 % (sorted by label), is marked (!).
+784-128-10, SGD with Nesterov momentum 0.9 at a rate of 0.05, batch 128, two workers of one thread. A setting that the
+documentation advises, and that is further from one machine than 0.3 points (shuffled) or below 95 % (sorted by label),
+is marked (!).
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ NEAR, LEAST = 0.3, 95.0  # points of one machine, per cent of sorted partitions
 
 @dataclass(frozen=True)
 class Setting:
-    """How to train; `advised` settings must reach what the documentation says."""
+    """How to train, in other ways than by default; `advised` settings must reach what the documentation says."""
 
     name: str
     kind: str = "shuffled"  # or "sorted"
     mode: str = "local"  # or "sync", or "one machine"
     batch_size: int = 128
     sync_every: int | None = None
-    lr: float = 0.1
+    lr: float = 0.05
     outer: bool = False
     advised: bool = False
     epochs: int = EPOCHS  # fewer are run with one seed: it is slow, and equals one machine
@@ -55,15 +56,15 @@ class Setting:
 
 SETTINGS = (
     Setting("one machine", mode="one machine"),
-    Setting("local, a round an epoch"),
-    Setting("local, outer momentum, sync_every=15", sync_every=15, outer=True),
-    Setting("local, batch 32, a round an epoch", batch_size=32, advised=True),
-    Setting("local, batch 32, sync_every=60", batch_size=32, sync_every=60, advised=True),
+    Setting("local", advised=True),
+    Setting("local, a round an epoch", sync_every=10_000),
+    Setting("local, outer momentum", outer=True),
+    Setting("local, batch 1,024", batch_size=1024),
     Setting("sync", mode="sync", epochs=2),
-    Setting("sorted: sync_every=1, rate 0.3", "sorted", sync_every=1, lr=0.3, advised=True),
-    Setting("sorted: sync_every=2, rate 0.3", "sorted", sync_every=2, lr=0.3, advised=True),
-    Setting("sorted: sync_every=8", "sorted", sync_every=8),
-    Setting("sorted: a round an epoch", "sorted"),
+    Setting("sorted: sync_every=4", "sorted", sync_every=4, advised=True),
+    Setting("sorted: sync_every=8", "sorted", sync_every=8, advised=True),
+    Setting("sorted: sync_every=16", "sorted", sync_every=16),
+    Setting("sorted: by default", "sorted"),
 )
 
 
@@ -110,7 +111,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3, help="how many; default 3")
     parser.add_argument("--only", default="", help="settings whose name or kind has this")
-    parser.add_argument("--json", type=Path, help="write the mean curves to this file")
+    parser.add_argument("--json", type=Path, help="put the mean curves into this file")
     options = parser.parse_args()
     chosen = [s for s in SETTINGS if options.only in s.name or options.only in s.kind]
     print("| | after 2 epochs | after 10 | of each seed | rounds | seconds |")
@@ -130,6 +131,8 @@ def main() -> None:
     for text in sorted(warned):
         print(f"\nwarned: {text}")
     if options.json:
+        before = json.loads(options.json.read_text(encoding="utf-8")) if options.json.exists() else []
+        curves = [one for one in before if one["name"] not in {new["name"] for new in curves}] + curves
         options.json.write_text(json.dumps(curves, indent=1), encoding="utf-8")
 
 

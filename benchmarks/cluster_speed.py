@@ -3,11 +3,10 @@
     python benchmarks/cluster_speed.py                  a minute; wants two processors to itself
     python benchmarks/cluster_speed.py --repeats 9
 
-784-512-512-10, batch 128, 8 partitions in the workers' memory, rounds as long as they are by default. Both clusters
-live side by side and take turns, after a run that loads the kernels. Overhead is the time of a round, as the client
-sees it, minus that of the slowest worker's own work. A speedup below 1.6, or a median overhead above 60 ms, is marked
-(!).
-`--all-rounds` counts rounds of updates in mode "sync" as well.
+784-512-512-10, batches of 128 rows in each of 8 partitions in the workers' memory, rounds as long as they are by
+default. Both clusters live side by side and take turns, after a run that loads the kernels. Overhead is the time of a
+round, as the client sees it, minus that of the slowest worker's own work. A speedup below 1.6, or a median overhead
+above 60 ms, is marked (!). `--all-rounds` counts rounds of updates in mode "sync" as well.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ import os
 from statistics import median
 from typing import Any
 
-from cluster_kills import partition_rows
-from clusters import BATCH, N_PARTITIONS, Round, made_on_workers, network, started, watched
+from cluster_kills import round_updates
+from clusters import ALL_BATCH, BATCH, N_PARTITIONS, Round, made_on_workers, network, started, watched
 from distributed import Client, wait
 
 from fastprop import dask
@@ -28,9 +27,10 @@ LEAST_SPEEDUP, MOST_OVERHEAD = 1.6, 0.060
 
 def fit(client: Client, data: list[Any], n_rounds: int, mode: str = "local") -> list[Round]:
     """The rounds of a fit."""
+    every = round_updates() if mode == "local" else None
     with watched() as found:
-        batch = BATCH if mode == "local" else 8 * BATCH
-        dask.fit(network(), data, epochs=n_rounds, batch_size=batch, mode=mode, client=client, progress=False)
+        common: dict[str, Any] = dict(batch_size=ALL_BATCH, mode=mode, sync_every=every)
+        dask.fit(network(), data, epochs=n_rounds, client=client, progress=False, **common)
     return found
 
 
@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="of a turn; default 3")
     parser.add_argument("--all-rounds", action="store_true", help='updates of mode "sync" too')
     options = parser.parse_args()
-    n_rows = partition_rows()
+    n_rows = BATCH * round_updates()
     seconds: dict[int, list[float]] = {1: [], 2: []}
     overheads: dict[int, list[float]] = {1: [], 2: []}
     steps: dict[int, list[float]] = {1: [], 2: []}

@@ -20,8 +20,9 @@ import fastprop.dask  # the parts of it, which are patched
 from fastprop.dask import crew, rounds
 
 WIDE = (784, 512, 512, 10)
-BATCH = 128
 N_PARTITIONS = 8
+BATCH = 128  # of a partition
+ALL_BATCH = N_PARTITIONS * BATCH  # of all: what `fit` is given
 
 # ---- clusters -------------------------------------------------------------------------------------------------------
 
