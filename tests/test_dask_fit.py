@@ -23,7 +23,8 @@ from distributed import Client
 
 import fastprop as fp
 from fastprop.dask import ClusterError, course, crew
-from fastprop.dask.cost import replica_rows, sync_every_of, update_seconds, usual_sync_every
+from fastprop.dask.conversion import rate_factor, replica_rows
+from fastprop.dask.cost import sync_every_of, update_seconds, usual_sync_every
 from fastprop.dask.course import fit
 from fastprop.dask.outer import stepped
 from fastprop.dask.rounds import LocalRounds, Point, SyncRounds
@@ -156,10 +157,21 @@ def test_replicas_share_the_batch():
     assert [replica_rows(rows, 8) for rows in (1, 10, 20, 200, None)] == [1, 10, 16, 25, None]
 
 
+@pytest.mark.parametrize(
+    ("optimizer", "factor"),
+    [(fp.Adam(), 2.0), (fp.AdamW(), 2.0), (fp.RMSProp(), 2.0), (fp.Adagrad(), 2.0), (fp.SGD(0.1, momentum=0.9), 1.0)],
+)
+def test_adaptive_rules_make_up_for_the_noise_of_small_batches(client, optimizer, factor):
+    assert rate_factor(optimizer, 64, 16) == factor
+    assert rate_factor(optimizer, 16, 16) == rate_factor(optimizer, None, None) == 1.0
+    lr = fit(network(optimizer), X, LABELS, 1, 64, client=client, n_partitions=4, progress=False)["lr"]
+    assert lr == [optimizer.lr]  # of the network, whatever replicas do
+
+
 def test_an_epoch_has_some_rounds():
     plan = network().build(6)._built()
     usual = usual_sync_every(plan, 16)
-    assert [sync_every_of(None, plan, 16, n) for n in (5, 160, 1600)] == [20, 20, 200]
+    assert [sync_every_of(None, plan, 16, n) for n in (5, 320, 3200)] == [20, 20, 200]
     assert sync_every_of(None, plan, 16, 10**7) == usual
     assert sync_every_of(3, plan, 16, 10**7) == 3
 

@@ -22,7 +22,8 @@ from ..trainer import Settings
 from ..undo import undone_on_error
 from ..validation import check_monitor
 from .cluster import Cluster, Lost, opened
-from .cost import replica_rows, sync_every_of
+from .conversion import rate_factor, replica_rows
+from .cost import sync_every_of
 from .crew import Crew, Task, itself
 from .drafts import Draft, Ready
 from .errors import ClusterError
@@ -83,9 +84,9 @@ def fit(
     epochs : int, default 10
     batch_size : int or None, default 128
         Rows of an update, over all partitions, as on one machine. In mode "local" a replica's update has its share of
-        them, 16 at least (or `batch_size`, if that is smaller): as many updates are made as on one machine, noisier
-        ones, of which the mean is taken. SGD learns so at the same learning rate; adaptive optimizers such as Adam want
-        one larger by the root of the number of partitions (Malladi et al. 2022). None takes all rows.
+        them, 16 at least (or `batch_size`, if that is smaller), and the learning rate of Adam, AdamW, RMSProp and
+        Adagrad is multiplied by the root of `batch_size` over these rows: the same arguments learn about the same as on
+        one machine; see `fastprop.dask.conversion`. None takes all rows.
     mode : {"local", "sync"}, default "local"
         "local": each partition trains a replica of the network for `sync_every` updates; then the mean of what the
         replicas learnt, weighted by rows, is what the network learns. Optimizer state and running statistics are
@@ -94,8 +95,8 @@ def fit(
         on all rows in one place, to rounding. Each update costs a round, some 40 ms, whatever there is to compute.
     sync_every : int, optional
         Updates of the largest partition from one round to the next, at most; not in mode "sync". By default what one
-        core should do in about 0.25 s, by the size of the network, but an eighth of an epoch or 20 at most. The
-        rounds of an epoch are of equal length, so that it ends with one.
+        core should do in about 0.25 s, by the size of the network, but at most a sixteenth of an epoch, or 20 if that
+        is more. The rounds of an epoch are of equal length, so that it ends with one.
     outer : optimizer, optional
         Such as ``fp.SGD(lr=0.7, momentum=0.9, nesterov=True)``: makes a step of the mean change of the parameters, with
         minus that as gradient, once a round. Its momentum begins with the fit. By default the change is added. Not in
@@ -292,7 +293,8 @@ class Course:
         if self.mode == "sync":
             return SyncRounds(self.net, crew, first, batch_size, self.settings.shuffle)
         assert self.sync_every is not None
-        return LocalRounds(self.net, crew, first, batch_size, self.sync_every, least_rounds, self.outer)
+        factor = rate_factor(self.net.optimizer, self.settings.batch_size, batch_size)
+        return LocalRounds(self.net, crew, first, batch_size, factor, self.sync_every, least_rounds, self.outer)
 
     def _arguments(self, data: Partitions) -> dict[str, Any]:
         """What must be the same when the run goes on from a checkpoint, through JSON as it will have gone."""

@@ -97,6 +97,9 @@ class LocalRounds:
     first_epoch : int
         Epochs before this fit.
     batch_size : int or None
+        Of a replica.
+    rate_factor : float
+        Learning rates of replicas, as multiples of those of the network.
     sync_every : int
         Updates of the largest partition from one round to the next, at most.
     least_rounds : int
@@ -110,11 +113,13 @@ class LocalRounds:
         crew: Crew,
         first_epoch: int,
         batch_size: int | None,
+        rate_factor: float,
         sync_every: int,
         least_rounds: int,
         outer: Optimizer | None,
     ) -> None:
         self.layout, self.crew, self.first_epoch, self.outer = layout_of(net), crew, first_epoch, outer
+        self.rate_factor = rate_factor
         self.updates = np.array([-(-n // min(n, batch_size or n)) if n else 0 for n in crew.rows])
         self.n_rounds = max(1, least_rounds, -(-int(self.updates.max()) // sync_every))
 
@@ -123,7 +128,7 @@ class LocalRounds:
         crew, n_partitions = self.crew, len(self.crew.parts)
         first, last = (self.updates * number // self.n_rounds for number in (point.number, point.number + 1))
         count = point.state.count
-        rates = tabulate(rate, count, int((last - first).max()))
+        rates = self.rate_factor * tabulate(rate, count, int((last - first).max()))
         share = Share(self.first_epoch + point.epoch, point.number, self.n_rounds, rates)
 
         def work(state: Any, numbers: range) -> Task:
@@ -144,7 +149,7 @@ class LocalRounds:
                 raise DivergenceError(f"the weights became NaN or infinite in {what}. {ADVICE}")
             made = State(vector, made.count)
         sums = sum(one.loss for one in told), sum(one.weight for one in told), sum(one.penalty for one in told)
-        last_rate = float(rates[-1]) if len(rates) else point.rate
+        last_rate = float(rates[-1]) / self.rate_factor if len(rates) else point.rate
         return point.after(sums, state=made, slots=slots, rate=last_rate, n_rows=n_rows)
 
     def _stepped(self, point: Point, change: np.ndarray) -> tuple[np.ndarray, Slots]:

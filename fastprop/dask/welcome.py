@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import numpy as np
 
 from ..validation import Rows
@@ -11,7 +9,6 @@ from . import job as jobs
 from .job import Job
 from .messages import Share
 from .replica import train
-from .state import taken
 
 
 def welcome(job: Job) -> None:
@@ -26,7 +23,9 @@ def welcome(job: Job) -> None:
     net = job.net
     X = np.zeros((2, net.n_features_), net.dtype)
     y = np.zeros((2, net.n_outputs_), net.dtype) if net.classes_ is None else net.classes_[[0, -1]]
-    # Targets that a loss does not take: then the first round compiles.
-    with jobs.working, contextlib.suppress(ValueError, TypeError):
+    try:
         matrix, targets = net._check_data(X, y, may_infer=False)
-        train(job, taken(net), Share(0, 0, 1, np.zeros(1)), 0, Rows(matrix, targets, None), 1)
+    except (ValueError, TypeError):  # targets that the loss does not take: the first round compiles
+        return
+    with jobs.working:
+        train(job, Share(0, 0, 1, np.zeros(1)), 0, Rows(matrix, targets, None), 1)
