@@ -259,8 +259,10 @@ def interrupted(rounds: type, at: int) -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("through", ["file", "pickle"])
-@pytest.mark.parametrize(("run", "rounds", "at"), [("local", LocalRounds, 3), ("sync", SyncRounds, 5)])
+@pytest.mark.parametrize(
+    ("run", "rounds", "at", "through"),
+    [("local", LocalRounds, 3, "file"), ("local", LocalRounds, 3, "pickle"), ("sync", SyncRounds, 5, "file")],
+)
 def test_resumed_runs_have_the_same_bits(client, run, rounds, at, through, tmp_path):
     options = {"epochs": 3, "validation_fraction": 0.25, "early_stopping": 5}
     expected, arguments = RUNS[run]()
