@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import dask_clusters
 import numpy as np
 import pytest
 from commands import reported
 
+import fastprop as fp
+
 pytest.importorskip("distributed")
+
+import dask_clusters
 
 pytestmark = pytest.mark.usefixtures("folder")
 
@@ -85,6 +88,7 @@ def test_any_number_of_workers_gives_the_same_model(ok, folder, rooms, scheduler
 def test_text_is_predicted_as_without_a_cluster(ok, folder, rooms, scheduler):
     out = ok("train", rooms, "--target", "dear", "--ignore", "price", "--epochs", 12, "--scheduler", scheduler)
     assert "dear, classification" in out
+    assert fp.load("model.safetensors").optimizer.lr.steps == 12 * 12  # of 180 rows a partition, 16 an update
     assert reported(ok("evaluate", "model.safetensors", rooms), "accuracy") > 0.9
     assert set(ok("predict", "model.safetensors", rooms).split()) == {"dear", "yes", "no"}
 

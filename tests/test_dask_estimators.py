@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 import warnings
 
-import dask_clusters
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -464,3 +463,36 @@ def test_the_cluster_does_what_it_is_asked(client, rows):
     here = fp.MLPClassifier((4,), max_iter=1, batch_size=50, random_state=0).fit(X, y)
     np.testing.assert_allclose(there, here.network_.get_weights()[0][0], rtol=1e-4, atol=1e-6)
     np.testing.assert_array_equal(weights(), usual)
+
+
+@QUIET
+def test_files_are_read_by_the_workers(client, rows, tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    X, y, _ = rows
+    path = str(tmp_path / "rows.parquet")
+    columns = dict(zip("uvwxyz", X.T, strict=True))
+    pq.write_table(pa.table({**columns, "label": y}), path, row_group_size=150)
+    model = DaskMLPClassifier((16,), learning_rate_init=0.05, client=client, **FAST).fit(path, "label")
+    assert model.classes_.tolist() == list("abc")
+    assert model.feature_names_in_.tolist() == list("uvwxyz")
+    assert model.network_.dtype == "float32"
+    pq.write_table(pa.table(columns), path, row_group_size=150)
+    found = client.compute(model.predict(path)).result()
+    assert (found == y).mean() > 0.9
+
+
+@pytest.mark.parametrize("cls", ALL)
+@pytest.mark.parametrize(
+    "check",
+    [
+        "check_parameters_default_constructible", "check_no_attributes_set_in_init", "check_get_params_invariance",
+        "check_set_params", "check_estimator_cloneable", "check_estimator_repr", "check_estimators_unfitted",
+        "check_mixin_order", "check_valid_tag_types",
+    ],
+)  # fmt: skip
+def test_scikit_learns_checks_of_what_is_not_fitted(cls, check):
+    from sklearn.utils import estimator_checks
+
+    getattr(estimator_checks, check)(cls.__name__, cls())
