@@ -5,13 +5,10 @@
 >>> labels = fpd.predict(net, X)  # lazily, partition by partition
 """
 
-try:
-    import dask as _dask  # absolute: Dask itself
-    import distributed as _distributed
-except ImportError as _error:
-    raise ImportError(
-        f'fastprop.dask needs Dask and its scheduler, dask[distributed]: pip install "fastprop-jit[dask]" ({_error})'
-    ) from _error
+import importlib.util as _util
+
+if _util.find_spec("distributed") is None:
+    raise ImportError('fastprop.dask needs Dask and its scheduler: pip install "fastprop-jit[dask]"')
 
 from .course import fit
 from .errors import ClusterError

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .cost import replica_rows
+from .conversion import replica_rows
 from .looks import Question
 
 if TYPE_CHECKING:
