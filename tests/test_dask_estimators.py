@@ -15,6 +15,7 @@ import fastprop as fp
 pytest.importorskip("distributed")
 
 import dask.array as da
+import dask_clusters
 
 from fastprop.dask import DaskMLPClassifier, DaskMLPRegressor, DaskSGDClassifier, DaskSGDRegressor
 from fastprop.dask.drafts import Facts
