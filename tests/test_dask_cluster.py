@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 from dask_clusters import local
@@ -14,6 +15,7 @@ from dask_clusters import local
 pytest.importorskip("distributed")
 
 from distributed import Client
+from distributed.scheduler import KilledWorker
 
 from fastprop.dask import cluster as clusters
 from fastprop.dask.cluster import Cluster, Lost, cut, opened
@@ -77,6 +79,15 @@ def test_results_come_in_order_and_no_task_stays(client):
 def test_errors_of_tasks_come_as_they_are(cluster):
     with pytest.raises(ZeroDivisionError):
         cluster.gather([cluster.submit(divmod, 1, 0, name="round")], "a quotient")
+
+
+def _kills() -> None:
+    raise KilledWorker("fastprop_round-1", SimpleNamespace(address="tcp://there"), 3)
+
+
+def test_tasks_that_kill_workers_are_explained(cluster):
+    with pytest.raises(Lost, match=r"round 7: one task .* lost its worker, 4 times.*memory limit.*tcp://there"):
+        cluster.gather([cluster.submit(_kills, name="round")], "round 7")
 
 
 def test_cancelled_tasks_are_submitted_again(cluster):
