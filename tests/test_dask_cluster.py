@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import threading
 import time
 from collections.abc import Iterator
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from dask_clusters import local
@@ -79,6 +81,22 @@ def test_results_come_in_order_and_no_task_stays(client):
 def test_errors_of_tasks_come_as_they_are(cluster):
     with pytest.raises(ZeroDivisionError):
         cluster.gather([cluster.submit(divmod, 1, 0, name="round")], "a quotient")
+
+
+def test_what_is_slow_to_come_is_waited_for(cluster, monkeypatch):
+    monkeypatch.setattr(clusters, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(clusters, "IDLE_SECONDS", 0.05)
+    gather = cluster.client.gather
+
+    async def slow(*arguments: Any, **options: Any) -> Any:
+        await asyncio.sleep(0.3)
+        return await gather(*arguments, **options)
+
+    cluster._places.append("tcp://gone")
+    futures = [cluster.submit(pow, 2, 3, name="round")]
+    cluster.gather(futures, "a power")
+    monkeypatch.setattr(cluster.client, "gather", slow)
+    assert cluster.gather(futures, "a power") == [8]
 
 
 def _kills() -> None:

@@ -62,6 +62,7 @@ class Cluster:
         self.token = uuid.uuid4().hex[:10]
         self._n_keys = 0
         self._places: list[str] = []  # of workers, in which they keep theirs from round to round
+        self._alive: frozenset[str] = frozenset()  # workers when somebody looked last
         self._row_counts: list[int] = []
         self._futures: weakref.WeakSet[Future] = weakref.WeakSet()
 
@@ -82,6 +83,7 @@ class Cluster:
             if time.monotonic() >= deadline:
                 raise Lost(f"the cluster has no worker, and none came in {ALONE_SECONDS:.0f} seconds")
             time.sleep(0.1)
+        self._alive = frozenset(now)
         new = [address for address in now if address not in self._places]
         for i, address in enumerate(self._places):
             if address not in now and new:
@@ -251,20 +253,21 @@ class Cluster:
         """Results, looking at the cluster's health meanwhile."""
         loop = self.client.loop.asyncio_loop
         answer = asyncio.run_coroutine_threadsafe(self._fetched(futures), loop)
-        there, idle_since = set(self._places), time.monotonic()
+        there, idle_since = self._alive, time.monotonic()
         try:
             while True:
                 with contextlib.suppress(concurrent.futures.TimeoutError):
                     return answer.result(LOOK_SECONDS)
                 if answer.done():  # a timeout of its own
                     return answer.result()
-                gone = there - {address for address, _ in self.workers()}
-                if gone and all(future.done() for future in futures):
+                self.workers()
+                gone, there = there - self._alive, self._alive
+                are_done = all(future.done() for future in futures)
+                if gone and are_done:
                     raise _Again  # Dask would try for 30 s to reach the worker that had the result
                 if gone:
                     self.loosen()
-                there -= gone
-                if any(self._call("processing", workers=None).values()):
+                if are_done or any(self._call("processing", workers=None).values()):
                     idle_since = time.monotonic()
                 elif time.monotonic() > idle_since + IDLE_SECONDS:
                     raise Lost(f"workers were idle for {IDLE_SECONDS:.0f} seconds, and the scheduler gave them no task")
