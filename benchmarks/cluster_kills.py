@@ -36,7 +36,9 @@ def round_updates() -> int:
     return usual_sync_every(network().build(WIDE[0])._built(), BATCH)
 
 
-def run(client: Client, n_rounds: int, mode: str = "local", watch: Any = None) -> tuple[str, float, list[Round]]:
+def run(
+    client: Client, n_rounds: int, n_updates: int, mode: str = "local", watch: Any = None
+) -> tuple[str, float, list[Round]]:
     """The bits, the seconds and the rounds of a fit; a thread runs `watch` on the list of its rounds."""
     net = network()
     with watched() as found:
@@ -45,8 +47,7 @@ def run(client: Client, n_rounds: int, mode: str = "local", watch: Any = None) -
         start = time.perf_counter()
         common: dict[str, Any] = dict(batch_size=ALL_BATCH, client=client, progress=False)
         if mode == "local":
-            n = round_updates()
-            dask.fit(net, made_on_workers(n * BATCH), epochs=n_rounds, sync_every=n, **common)
+            dask.fit(net, made_on_workers(n_updates * BATCH), epochs=n_rounds, sync_every=n_updates, **common)
         else:  # an update a round
             dask.fit(net, made_on_workers(8 * BATCH), epochs=1, mode="sync", **common)
         seconds = time.perf_counter() - start
@@ -54,14 +55,14 @@ def run(client: Client, n_rounds: int, mode: str = "local", watch: Any = None) -
         return digest(net), seconds, found
 
 
-def bits(n_rounds: int) -> list[str]:
+def bits(n_rounds: int, n_updates: int) -> list[str]:
     """Rows of the table of bits, and whether they are the same."""
     lines = ["| mode | 1 worker | 2 workers | 4 workers |", "| --- | --- | --- | --- |"]
     found: dict[str, list[str]] = {"local": [], "sync": []}
     for n_workers in (1, 2, 4):
         with started(n_workers) as client:
             for mode, seen in found.items():
-                seen.append(run(client, min(3, n_rounds), mode)[0])
+                seen.append(run(client, min(3, n_rounds), n_updates, mode)[0])
     for mode, seen in found.items():
         wrong = " (!)" if len(set(seen)) > 1 else ""
         lines.append(f"| {mode} | {' | '.join(seen)}{wrong} |")
@@ -81,12 +82,12 @@ class Kill:
         os.kill(self.pid, signal.SIGKILL)
 
 
-def kills(n_runs: int, n_rounds: int, seed: int) -> None:
+def kills(n_runs: int, n_rounds: int, n_updates: int, seed: int) -> None:
     """Print a line for each run with a kill."""
     chance, lost = random.Random(seed), []
     with started(2) as client:
-        run(client, 2)  # loads the kernels
-        references = [run(client, n_rounds) for _ in range(2)]
+        run(client, 2, n_updates)  # loads the kernels
+        references = [run(client, n_rounds, n_updates) for _ in range(2)]
         expected, usual = references[0][0], median(seconds for _, seconds, _ in references)
         round_seconds = median(one.seconds for _, _, found in references for one in found)
         print(f"without a kill: bits {expected}, {usual:.2f} s, a round {round_seconds:.2f} s", flush=True)
@@ -94,7 +95,7 @@ def kills(n_runs: int, n_rounds: int, seed: int) -> None:
             client.wait_for_workers(2, timeout=60)
             pid = list(client.run(os.getpid).values())[chance.randrange(2)]
             kill = Kill(pid, chance.uniform(1, n_rounds))
-            found, seconds, seen = run(client, n_rounds, watch=kill)
+            found, seconds, seen = run(client, n_rounds, n_updates, watch=kill)
             lost.append((seconds - usual) / round_seconds)
             wrong = "" if found == expected and lost[-1] <= MOST_LOST else " (!)"
             text = f"run {i + 1}, killed after {kill.moment:.2f} rounds: bits {found}, {seconds:.2f} s"
@@ -103,14 +104,14 @@ def kills(n_runs: int, n_rounds: int, seed: int) -> None:
         print(f"lost rounds: median {median(lost):.2f}, most {max(lost):.2f}")
 
 
-def late_join(n_rounds: int) -> str:
+def late_join(n_rounds: int, n_updates: int) -> str:
     """A line: one worker, and a second one from the middle on."""
     with started(1) as client:
-        run(client, 2)  # loads the kernels
-        expected, seconds, _ = run(client, n_rounds)
+        run(client, 2, n_updates)  # loads the kernels
+        expected, seconds, _ = run(client, n_rounds, n_updates)
         timer = threading.Timer(seconds / 3, client.cluster.scale, (2,))
         timer.start()
-        found, joined, seen = run(client, n_rounds)
+        found, joined, seen = run(client, n_rounds, n_updates)
         timer.join()
         wrong = "" if found == expected else " (!)"
         shares = np.array([one.seconds for one in seen])
@@ -125,15 +126,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=20, help="with a kill; default 20")
     parser.add_argument("--rounds", type=int, default=8, help="of a run; default 8")
+    parser.add_argument("--updates", type=int, default=round_updates(), help="of a partition in a round")
     parser.add_argument("--seed", type=int, default=0, help="of the moments of the kills")
     parser.add_argument("--only", choices=["bits", "kills", "late"], help="one of the three parts")
     options = parser.parse_args()
     if options.only in (None, "bits"):
-        print("\n".join(bits(options.rounds)), flush=True)
+        print("\n".join(bits(options.rounds, options.updates)), flush=True)
     if options.only in (None, "kills"):
-        kills(options.runs, options.rounds, options.seed)
+        kills(options.runs, options.rounds, options.updates, options.seed)
     if options.only in (None, "late"):
-        print(late_join(options.rounds), flush=True)
+        print(late_join(options.rounds, options.updates), flush=True)
 
 
 if __name__ == "__main__":
