@@ -116,7 +116,7 @@ def main() -> None:
     chosen = [s for s in SETTINGS if options.only in s.name or options.only in s.kind]
     print("| | after 2 epochs | after 10 | of each seed | rounds | seconds |")
     print("| --- | ---: | ---: | --- | ---: | ---: |")
-    single, curves, warned = None, [], set()
+    single, warned = None, set()
     with started(2) as client:
         for setting in chosen:
             runs = [measure(setting, seed, client) for seed in range(options.seeds if setting.epochs == EPOCHS else 1)]
@@ -125,15 +125,20 @@ def main() -> None:
                 single = float(curve[-1])
             print(line(setting, runs, single), flush=True)
             warned |= {text for run in runs for text in run["warned"]}
-            curves.append(
-                {"name": setting.name, "kind": setting.kind, "rounds": runs[0]["rounds"], "curve": curve.tolist()}
-            )
+            if options.json:
+                keep(options.json, setting, curve.round(2).tolist())
     for text in sorted(warned):
         print(f"\nwarned: {text}")
-    if options.json:
-        before = json.loads(options.json.read_text(encoding="utf-8")) if options.json.exists() else []
-        curves = [one for one in before if one["name"] not in {new["name"] for new in curves}] + curves
-        options.json.write_text(json.dumps(curves, indent=1), encoding="utf-8")
+
+
+def keep(path: Path, setting: Setting, curve: list[float]) -> None:
+    """Put a curve into a file of them."""
+    curves = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    made = {"name": setting.name, "kind": setting.kind, "curve": curve}
+    if all(one["name"] != setting.name for one in curves):
+        curves.append(made)
+    curves = [made if one["name"] == setting.name else one for one in curves]
+    path.write_text(json.dumps(curves, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
