@@ -13,6 +13,7 @@ is marked (!).
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import random
 import signal
@@ -69,6 +70,18 @@ def bits(n_rounds: int, n_updates: int) -> list[str]:
     return lines
 
 
+def pids(client: Client, n: int) -> list[int]:
+    """The processes of n workers, once there are so many."""
+    deadline = time.monotonic() + 300.0
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError):  # some are on their way
+            found = client.run(os.getpid)
+            if len(found) == n:
+                return [found[address] for address in sorted(found)]
+        time.sleep(0.5)
+    raise SystemExit(f"there were no {n} workers in five minutes")
+
+
 class Kill:
     """Kills a process by SIGKILL when so many rounds are done, fractions counted by the length of the last one."""
 
@@ -92,9 +105,7 @@ def kills(n_runs: int, n_rounds: int, n_updates: int, seed: int) -> None:
         round_seconds = median(one.seconds for _, _, found in references for one in found)
         print(f"without a kill: bits {expected}, {usual:.2f} s, a round {round_seconds:.2f} s", flush=True)
         for i in range(n_runs):
-            client.wait_for_workers(2, timeout=60)
-            pid = list(client.run(os.getpid).values())[chance.randrange(2)]
-            kill = Kill(pid, chance.uniform(1, n_rounds))
+            kill = Kill(pids(client, 2)[chance.randrange(2)], chance.uniform(1, n_rounds))
             found, seconds, seen = run(client, n_rounds, n_updates, watch=kill)
             lost.append((seconds - usual) / round_seconds)
             wrong = "" if found == expected and lost[-1] <= MOST_LOST else " (!)"
