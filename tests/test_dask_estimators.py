@@ -354,6 +354,7 @@ def test_a_regressor_is_fitted_and_used(client, rows, cls):
 
 
 @QUIET
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names")
 def test_what_fit_takes(client, rows):
     """Frames, delayed objects, futures and rows in memory, in the same partitions: the same bits."""
     dd = pytest.importorskip("dask.dataframe")
