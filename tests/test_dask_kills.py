@@ -19,9 +19,10 @@ pytest.importorskip("distributed")
 from distributed import Client
 
 import fastprop as fp
-from fastprop.dask import ClusterError, cluster
+from fastprop.dask import ClusterError, cluster, machine
 from fastprop.dask.course import fit
 from fastprop.dask.rounds import LocalRounds, Point
+from fastprop.dask.state import taken
 
 N = 8 * 2048
 rng = np.random.default_rng(0)
@@ -36,15 +37,17 @@ def client() -> Iterator[Client]:
         yield client
 
 
-def trained(client: Client, mode: str = "local", rounds: Callable[[int], None] | None = None, **arguments: Any) -> Any:
-    """A network after a fit; `rounds` is called with the number of each round that begins."""
+def trained(
+    client: Client, mode: str = "local", rounds: Callable[[int, Point], None] | None = None, **arguments: Any
+) -> Any:
+    """A network after a fit; `rounds` is called with the number and the beginning of each round."""
     net = fp.Network([fp.Dense(64, activation="relu"), fp.Dropout(0.1), fp.Dense(2)], seed=1)
     numbers = iter(range(10**6))
 
     class Watched(LocalRounds):
         def next(self, point: Point, rate: Any) -> Point:
             if rounds is not None:
-                rounds(next(numbers))
+                rounds(next(numbers), point)
             return super().next(point, rate)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -70,7 +73,7 @@ def test_processes_give_the_same_bits(client, expected, mode):
 def test_a_worker_is_killed_in_a_round(client, expected, number):
     delay = random.Random(number).uniform(0.01, 0.1)
 
-    def rounds(at: int) -> None:
+    def rounds(at: int, point: Point) -> None:
         if at == number:  # one of four
             threading.Timer(delay, os.kill, (pids[number % 2], signal.SIGKILL)).start()
 
@@ -81,7 +84,7 @@ def test_a_worker_is_killed_in_a_round(client, expected, number):
 
 
 def test_all_workers_are_killed_and_come_back(client, expected):
-    def rounds(at: int) -> None:
+    def rounds(at: int, point: Point) -> None:
         if at == 2:
             for pid in pids:
                 os.kill(pid, signal.SIGKILL)
@@ -95,7 +98,7 @@ def test_all_workers_are_killed_and_come_back(client, expected):
 def test_a_worker_comes_late(expected):
     held: list[set[str]] = []
 
-    def rounds(at: int) -> None:
+    def rounds(at: int, point: Point) -> None:
         if at == 1:
             client.cluster.scale(2)
             client.wait_for_workers(2, timeout=60)
@@ -115,17 +118,18 @@ def test_the_last_worker_dies(monkeypatch):
     monkeypatch.setattr(cluster, "ALONE_SECONDS", 0.5)
     points = []
 
-    class Looking:
-        def on_epoch_end(self, net: fp.Network, epoch: int, logs: dict[str, float]) -> None:
-            points.append(arrays_of(net))
-            if epoch == 1:
-                client.cluster.scale(0)
+    def rounds(at: int, point: Point) -> None:
+        points.append(point)
+        if at == 2:
+            client.cluster.scale(0)
 
     with local(1, processes=True) as client, pytest.raises(ClusterError, match="no worker") as caught:
-        trained(client, epochs=100, callbacks=Looking())
-    assert arrays_of(caught.value.net) == points[-1]
+        trained(client, epochs=100, rounds=rounds)
+    complete = points[-1].state
+    assert complete.count > 0
+    np.testing.assert_array_equal(taken(caught.value.net).vector, complete.vector)
 
 
 def test_a_cluster_of_its_own(expected, monkeypatch):
-    monkeypatch.setattr(cluster, "limit", lambda: (1, "of this test"))
+    monkeypatch.setattr(machine, "limit", lambda: (1, "of this test"))
     assert arrays_of(trained(None)) == expected["local"]
