@@ -11,12 +11,13 @@ from conftest import run_script
 from scipy.sparse import csr_array
 
 import fastprop as fp
-from fastprop.dask import sums
+from fastprop.dask import batches, sums
 from fastprop.dask.job import Job, check_mode, stamp
 from fastprop.dask.messages import Share, State
+from fastprop.dask.parts import MemoryPart
 from fastprop.dask.replica import evaluate_group, gradient_group, train_group
 from fastprop.dask.scores import merged
-from fastprop.dask.state import layout_of, put, taken
+from fastprop.dask.state import layout_of, put, shown, taken
 from fastprop.dask.update import Updater
 from fastprop.kernels.losses import LOSSES
 from fastprop.segments import epoch_keys, shuffle_rows
@@ -239,13 +240,13 @@ def test_state_goes_through_a_vector():
         np.testing.assert_array_equal(a, b)
     np.testing.assert_array_equal(net._parameters.rows, other._parameters.rows)
     assert other._parameters.count == state.count > 0
-    shown = taken(net, slots=False)
-    np.testing.assert_array_equal(shown.vector, state.vector[: layout_of(net).n_shown])
-    put(other, State(shown.vector * 2, 3), slots=False)
-    np.testing.assert_array_equal(taken(other).vector[len(shown.vector) :], state.vector[len(shown.vector) :])
-    np.testing.assert_array_equal(taken(other, slots=False).vector, shown.vector * 2)
+    short = shown(net, state)
+    np.testing.assert_array_equal(short.vector, state.vector[: layout_of(net).n_shown])
+    put(other, State(short.vector * 2, 3), slots=False)
+    np.testing.assert_array_equal(taken(other).vector[len(short.vector) :], state.vector[len(short.vector) :])
+    np.testing.assert_array_equal(shown(other, taken(other)).vector, short.vector * 2)
     with pytest.raises(ValueError, match=f"has {layout_of(net).size} numbers, got"):
-        put(other, shown)
+        put(other, short)
 
 
 # ---- mode "sync" --------------------------------------------------------------------------------------------------
@@ -265,6 +266,37 @@ def steps_of(batch, edges):
     return list(zip(numbers, np.cumsum([0, *map(len, numbers)])[:-1].tolist(), strict=True))
 
 
+@pytest.mark.parametrize("piece", [7, 100])
+def test_batches_are_those_of_network_fit(piece, monkeypatch):
+    monkeypatch.setattr(batches, "PIECE_ROWS", piece)
+    n, size, edges = 203, 30, np.array([0, 50, 51, 150, 203])
+    for shuffle in (True, False):
+        cursor = 0 if shuffle else None
+        for first, rows in zip(range(0, n, size), batches_of(n, size, shuffle, 5, 2), strict=True):
+            batch = batches.Batch(n, first, first + len(rows), cursor, 5, 2)
+            spans, behind = batch.spans(edges[1:])
+            cursor = behind if shuffle else None
+            expected = {i: step for i, step in enumerate(steps_of(rows, edges)) if len(step[0])}
+            steps = dict(zip(spans, batch.steps(list(spans.values())), strict=True))
+            assert {i: (list(numbers), at) for i, (numbers, at) in steps.items()} == {
+                i: (list(numbers), at) for i, (numbers, at) in expected.items()
+            }
+            alone = next(iter(spans))
+            np.testing.assert_array_equal(batch.steps([spans[alone]])[0][0], expected[alone][0])
+
+
+def test_all_rows_of_a_partition_have_no_numbers():
+    X, y = data()
+    job, part = Job(known(network(), X, y), None), MemoryPart(0, X, y)
+    assert part.rows_at(job.net, range(len(X)), job).numbers is None
+    assert part.round_rows(job.net, share_of(), job).numbers is None
+    assert part.rows_at(job.net, range(3, 7), job).numbers.tolist() == [3, 4, 5, 6]
+    whole, numbered = (
+        gradient_group(job, taken(job.net), [(rows, 0)], 203.0, [part], 1) for rows in (range(203), np.arange(203))
+    )
+    np.testing.assert_array_equal(whole.sums[0].vector, numbered.sums[0].vector)
+
+
 def sync(net, X, y, w=None, batch_size=16, shuffle=True, n_parts=5, n_groups=2, epochs=1, lr=0.05):
     """Train in steps of summed gradients; the mean loss of each epoch."""
     parts, edges = parts_of(X, y, n_parts, w), np.linspace(0, X.shape[0], n_parts + 1).astype(int)
@@ -274,7 +306,7 @@ def sync(net, X, y, w=None, batch_size=16, shuffle=True, n_parts=5, n_groups=2, 
         loss = weights = 0.0
         for batch in batches_of(X.shape[0], batch_size, shuffle, net.seed, epoch):
             weight_sum = len(batch) if w is None else w[batch].sum()
-            steps, state = steps_of(batch, edges), taken(net, slots=False)
+            steps, state = steps_of(batch, edges), shown(net, taken(net))
             answers = [
                 gradient_group(job, state, [steps[i] for i in g], weight_sum, [parts[i] for i in g], n_parts)
                 for g in groups

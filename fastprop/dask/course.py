@@ -33,7 +33,7 @@ from .outer import check_outer, first_slots
 from .replica import evaluate_group
 from .rounds import LocalRounds, Point, Rounds, SyncRounds
 from .scores import Score, merged
-from .state import layout_of
+from .state import layout_of, shown
 from .survey import Partitions, partitions
 from .training import Training, Validate
 
@@ -271,9 +271,9 @@ class Course:
         crew = Crew(self.cluster, job, data.parts, data.rows)
         validate: Validate | None = None
         if held is not None:
-            validate = validator(Crew(self.cluster, job, held.parts, held.rows), held_out=False)
+            validate = validator(net, Crew(self.cluster, job, held.parts, held.rows), held_out=False)
         elif validates:
-            validate = validator(crew, held_out=True)
+            validate = validator(net, crew, held_out=True)
         bar.compiling("kernels on the workers")
         rounds = self._rounds(crew, run, batch_size, data.least_rounds)
         slots = first_slots(self.outer, np.zeros(layout_of(net).n_parameters, net.dtype))
@@ -323,14 +323,14 @@ def _digest(numbers: Sequence[int]) -> str:
 # ---- validation ---------------------------------------------------------------------------------------------------
 
 
-def validator(crew: Crew, held_out: bool) -> Validate:
+def validator(net: Network, crew: Crew, held_out: bool) -> Validate:
     """What evaluates the network on all partitions: {"val_loss": ..., "val_accuracy": ...}."""
 
     def validate(point: Point) -> dict[str, float]:
         def work(state: Any, numbers: range) -> Task:
             return scored, crew.job, state, [crew.parts[i] for i in numbers], held_out
 
-        scores = crew.ask(point.state, work, f"the validation after epoch {point.epoch}", "validation")
+        scores = crew.ask(shown(net, point.state), work, f"the validation after epoch {point.epoch}", "validation")
         return {
             f"val_{name}": value for name, value in merged(one for some in scores for one in some).metrics().items()
         }

@@ -93,7 +93,7 @@ class FilePart:
         of_rounds = rounds(n, -(-n // share.n_rounds), job.seed, share.epoch + (self.number << 32))
         return np.concatenate(of_rounds)
 
-    def rows_at(self, net: Network, numbers: np.ndarray, job: Job) -> Rows:
+    def rows_at(self, net: Network, numbers: range | np.ndarray, job: Job) -> Rows:
         """Not for files: a step of mode "sync" takes single rows, so that these partitions are loaded for it."""
         raise TypeError("mode='sync' needs partitions in memory")
 

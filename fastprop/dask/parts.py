@@ -31,7 +31,7 @@ class Part(Protocol):
     def round_rows(self, net: Network, share: Share, job: Job) -> Rows:
         """The rows of a round, in the order of training: their numbers, and weights if there are any."""
 
-    def rows_at(self, net: Network, numbers: np.ndarray, job: Job) -> Rows:
+    def rows_at(self, net: Network, numbers: range | np.ndarray, job: Job) -> Rows:
         """These of the rows to train on, in this order."""
 
     def held_out(self, net: Network, job: Job) -> Iterator[Rows]:
@@ -80,10 +80,10 @@ class MemoryPart:
         n = rows.n_used
         first, last = rows_of_round(n, job.batch_size, share)
         if not job.shuffle or (job.batch_size or n) >= n:
-            return _some(rows, np.arange(first, last))
+            return _some(rows, range(first, last))
         return _some(rows, self._shuffled(n, first, last, job.seed, share.epoch))
 
-    def rows_at(self, net: Network, numbers: np.ndarray, job: Job) -> Rows:
+    def rows_at(self, net: Network, numbers: range | np.ndarray, job: Job) -> Rows:
         return _some(self._rows(net, job)[0], numbers)
 
     def held_out(self, net: Network, job: Job) -> Iterator[Rows]:
@@ -146,8 +146,12 @@ def split(rows: Rows, fraction: float, seed: int, number: int) -> tuple[Rows, Ro
     return Rows(rows.matrix, rows.targets, rows.weights, train), take(rows, held)
 
 
-def _some(rows: Rows, numbers: np.ndarray) -> Rows:
-    """Some of the rows to use, by their place among them."""
+def _some(rows: Rows, numbers: range | np.ndarray) -> Rows:
+    """Some of the rows to use, by their place among them; all of them need no numbers."""
+    if isinstance(numbers, range):
+        if len(numbers) == rows.n_used:
+            return rows
+        numbers = np.arange(numbers.start, numbers.stop)
     numbers = numbers.astype(np.int64, copy=False) if rows.numbers is None else rows.numbers[numbers]
     return Rows(rows.matrix, rows.targets, rows.weights, np.ascontiguousarray(numbers))
 

@@ -24,6 +24,7 @@ from ..schedules import Floats, Schedule
 from ..threads import pool
 from ..trainer import Settings, Trainer
 from . import job as jobs
+from .batches import Step
 from .job import Job
 from .messages import Answer, Share, State, Statistics
 from .scores import Score, merged, score_of
@@ -172,7 +173,7 @@ def engine_rows(plan: Plan, n_rows: int, batch_size: int | None) -> int:
 def gradient_group(
     job: Job,
     state: State,
-    steps: Sequence[tuple[np.ndarray, int]],
+    steps: Sequence[Step],
     weight_sum: float,
     parts: Sequence[Part],
     n_partitions: int,
@@ -184,9 +185,11 @@ def gradient_group(
     job : Job
     state : State
         The optimizer's slots may be left out.
-    steps : sequence of (ndarray of int64, int)
+    steps : sequence of (ndarray of int64 or range, int)
         For each part the rows of it that the batch has, maybe none, and how many rows of the batch are before them:
-        what dropout drops of a row depends on its place in the batch.
+        what dropout drops of a row depends on that place. In a batch that is shuffled over partitions it is not where
+        the row is on one machine, since kernels number the rows of a chunk one after the other: other units are
+        dropped, as often.
     weight_sum : float
         Of the sample weights of the whole batch, or its rows.
     parts : sequence of Part

@@ -17,18 +17,20 @@ from ..errors import DivergenceError
 from ..failures import ADVICE
 from ..optimizers import Optimizer
 from ..schedules import tabulate
-from ..segments import epoch_keys, shuffle_rows
 from . import outer as outers
+from .batches import Batch, Span
 from .crew import Crew, Task
 from .messages import Answer, Share, State, Statistics
 from .outer import Slots
 from .replica import gradient_group, train_group
-from .state import layout_of, put, taken
+from .state import layout_of, put, shown, taken
 from .sums import total
 from .update import Updater
 
 if TYPE_CHECKING:
     from ..network import Network
+    from .job import Job
+    from .parts import Part
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,16 +188,20 @@ class SyncRounds:
     def next(self, point: Point, rate: Any) -> Point:
         """Make one update; see `Rounds`."""
         crew, n_partitions, state = self.crew, len(self.crew.parts), point.state
-        steps, n_batch, cursor = self._steps(point)
+        batch = self._batch(point)
+        n_batch = batch.last - batch.first
+        spans, cursor = batch.spans(self.ends)
 
         def work(sent: Any, numbers: range) -> Task | None:
-            used = [i for i in numbers if i in steps]
+            used = [i for i in numbers if i in spans]
             if not used:
                 return None
             parts = [crew.parts[i] for i in used]
-            return gradient_group, crew.job, sent, [steps[i] for i in used], float(n_batch), parts, n_partitions
+            of_parts = [spans[i] for i in used]
+            return batch_gradient, crew.job, sent, batch, of_parts, float(n_batch), parts, n_partitions
 
-        answers = crew.answers(state, work, f"update {point.number} of epoch {point.epoch}", "gradient")
+        what = f"update {point.number} of epoch {point.epoch}"
+        answers = crew.answers(shown(self.net, state), work, what, "gradient")
         told = told_by(answers)
         weight = sum(one.weight for one in told)
         if not weight > 0:  # all of its rows have the weight zero: no update
@@ -217,20 +223,22 @@ class SyncRounds:
         share = n_batch if self.net.divides_penalties else weight
         return point.after((loss * share, share, penalty * share), state=made, cursor=cursor, rate=lr, n_rows=n_batch)
 
-    def _steps(self, point: Point) -> tuple[dict[int, tuple[np.ndarray, int]], int, int]:
-        """For each partition that has rows of the batch their numbers in it, and how many rows come before them.
-
-        And the rows of the batch, and how far the permutation of the epoch is used up behind them.
-        """
+    def _batch(self, point: Point) -> Batch:
+        """The rows of the next update."""
         first = point.number * self.batch_rows
-        rows, cursor = np.arange(first, min(first + self.batch_rows, self.n)), 0
-        if self.shuffles:
-            keys = epoch_keys(self.net.seed, self.first_epoch + point.epoch)
-            cursor = shuffle_rows(rows, self.n, keys, point.cursor)
-        part = np.searchsorted(self.ends, rows, side="right")
-        starts, steps, before = self.ends - self.crew.rows, {}, 0
-        for i in np.unique(part).tolist():
-            numbers = rows[part == i] - starts[i]
-            steps[i] = numbers, before
-            before += len(numbers)
-        return steps, len(rows), cursor
+        last = min(first + self.batch_rows, self.n)
+        cursor = point.cursor if self.shuffles else None
+        return Batch(self.n, first, last, cursor, self.net.seed, self.first_epoch + point.epoch)
+
+
+def batch_gradient(
+    job: Job,
+    state: State,
+    batch: Batch,
+    spans: Sequence[Span],
+    weight_sum: float,
+    parts: Sequence[Part],
+    n_partitions: int,
+) -> Answer:
+    """On a worker: what some partitions add to the gradient of a batch; see `replica.gradient_group`."""
+    return gradient_group(job, state, batch.steps(spans), weight_sum, parts, n_partitions)

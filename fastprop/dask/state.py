@@ -47,18 +47,17 @@ class Layout:
         """Numbers in all."""
         return self.n_shown + self.n_parameters * self.n_slots
 
-    def read(self, parameters: Parameters, slots: bool = True) -> np.ndarray:
-        """The state vector of these parameters, copied: shape (size,), or without slots (n_shown,)."""
-        return self.joined(parameters.rows[0], parameters.statistics, parameters.rows[2:] if slots else None)
+    def read(self, parameters: Parameters) -> np.ndarray:
+        """The state vector of these parameters, copied: shape (size,)."""
+        return self.joined(parameters.rows[0], parameters.statistics, parameters.rows[2:])
 
-    def joined(self, parameters: np.ndarray, statistics: np.ndarray, slots: np.ndarray | None) -> np.ndarray:
+    def joined(self, parameters: np.ndarray, statistics: np.ndarray, slots: np.ndarray) -> np.ndarray:
         """The state vector of rows with pads."""
-        vector = np.empty(self.n_shown if slots is None else self.size, self.plan.dtype)
+        vector = np.empty(self.size, self.plan.dtype)
         self._read_row(parameters, vector[: self.n_parameters])
         vector[self.n_parameters : self.n_shown] = statistics
-        if slots is not None:
-            for row, part in zip(slots, self._slots(vector), strict=True):
-                self._read_row(row, part)
+        for row, part in zip(slots, self._slots(vector), strict=True):
+            self._read_row(row, part)
         return vector
 
     def write(self, parameters: Parameters, vector: np.ndarray, slots: bool = True) -> None:
@@ -121,13 +120,15 @@ def layout_of(net: Network) -> Layout:
     return Layout.of(net._built(), net.optimizer.rule())
 
 
-def taken(net: Network, slots: bool = True) -> State:
-    """The state of a built network, copied. One whose optimizer was changed begins anew with that one's slots.
-
-    Without the slots it is enough for gradients and evaluations, and a third as long for Adam.
-    """
+def taken(net: Network) -> State:
+    """The state of a built network, copied. One whose optimizer was changed begins anew with that one's slots."""
     net._parameters = models.fitting(net._built(), net._parameters, net.optimizer.rule())
-    return State(layout_of(net).read(net._parameters, slots), net._parameters.count)
+    return State(layout_of(net).read(net._parameters), net._parameters.count)
+
+
+def shown(net: Network, state: State) -> State:
+    """A state without the optimizer's slots: enough for gradients and evaluations, and a third as long for Adam."""
+    return State(state.vector[: layout_of(net).n_shown], state.count)
 
 
 def put(net: Network, state: State, slots: bool = True) -> None:
