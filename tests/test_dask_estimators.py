@@ -138,8 +138,7 @@ def test_the_network_of_an_mlp_is_that_of_the_class_without_dask(classes):
         np.testing.assert_array_equal(b, b0)
     assert repr(net.layers) == repr(there.network_.layers)
     assert (net.loss.name, net.clip_norm, net.seed) == (there.network_.loss.name, 2.0, 3)
-    assert net.l2 == pytest.approx(0.3 / 4)  # of updates of 50 rows in each partition, not 200
-    assert made(DaskMLPClassifier(**parameters, mode="sync"), classes=classes)[0].l2 == 0.3
+    assert net.l2 == 0.3
     assert net.divides_penalties
     assert net.dtype == "float64"
     assert (net.optimizer.name, net.optimizer.lr) == ("adam", 0.02)

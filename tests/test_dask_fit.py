@@ -9,6 +9,7 @@ import os
 import pickle
 import signal
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,13 +20,14 @@ from dask_clusters import arrays_of, local
 pytest.importorskip("distributed")
 
 import dask.array as da
-from distributed import Client
+from distributed import Client, Future
 
 import fastprop as fp
 from fastprop.dask import ClusterError, course, crew
-from fastprop.dask.conversion import rate_factor, replica_rows
+from fastprop.dask.conversion import penalty_factor, rate_factor, replica_rows, schedule_steps
 from fastprop.dask.cost import sync_every_of, update_seconds, usual_sync_every
 from fastprop.dask.course import fit
+from fastprop.dask.messages import State
 from fastprop.dask.outer import stepped
 from fastprop.dask.rounds import LocalRounds, Point, SyncRounds
 
@@ -113,6 +115,25 @@ def test_one_partition_is_training_on_one_machine(client):
         np.testing.assert_allclose(there.state_dict()[name], array, rtol=0, atol=1e-6, err_msg=name)
 
 
+@pytest.mark.parametrize("batch_size", [None, 320])
+def test_updates_send_neither_row_numbers_nor_slots(client, batch_size, monkeypatch):
+    sizes, states, submit = [], [], course.Cluster.submit
+
+    def recorded(self: Any, function: Any, *arguments: Any, **options: Any) -> Any:
+        if options["name"] in ("gradient", "validation"):
+            states.extend(len(one.vector) for one in arguments if isinstance(one, State))
+            sizes.append(sum(len(pickle.dumps(one)) for one in arguments if not isinstance(one, (State, Future, list))))
+            for some in (one for one in arguments if isinstance(one, list)):
+                sizes.append(len(pickle.dumps([one for one in some if not isinstance(one, Future)])))
+        return submit(self, function, *arguments, **options)
+
+    monkeypatch.setattr(course.Cluster, "submit", recorded)
+    net = network("adam")
+    trained(client, net, mode="sync", batch_size=batch_size, X_val=X, y_val=LABELS)
+    assert set(states) == {net._built().n_parameters}  # for Adam a third of a state
+    assert max(sizes) < 500  # 640 numbers of rows: 2.5 kB a task
+
+
 # ---- a fit --------------------------------------------------------------------------------------------------------
 
 
@@ -166,6 +187,41 @@ def test_adaptive_rules_make_up_for_the_noise_of_small_batches(client, optimizer
     assert rate_factor(optimizer, 16, 16) == rate_factor(optimizer, None, None) == 1.0
     lr = fit(network(optimizer), X, LABELS, 1, 64, client=client, n_partitions=4, progress=False)["lr"]
     assert lr == [optimizer.lr]  # of the network, whatever replicas do
+
+
+def test_penalties_divided_by_the_rows_of_an_update_weigh_as_on_one_machine(client):
+    """Weights that only shrink: of the loss they get no gradient, whatever X is zero times."""
+
+    def shrunk(train: Callable[[fp.Network], Any]) -> float:
+        net = network(fp.SGD(0.05), l1=0.01, l2=2.0).build(6)
+        net.divides_penalties = True
+        train(net)
+        return float(np.abs(net.get_weights()[0][0]).sum())
+
+    still = np.zeros_like(X)
+    expected = shrunk(lambda net: net.fit(still, LABELS, 10, 64, progress=False))
+    for arguments in ({"n_partitions": 2}, {"n_partitions": 4}, {"mode": "sync"}):
+        got = shrunk(lambda net, a=arguments: fit(net, still, LABELS, 10, 64, client=client, progress=False, **a))
+        assert got == pytest.approx(expected, rel=1e-3), arguments
+    assert penalty_factor(64, 16, [160] * 4) == 0.25
+    assert penalty_factor(None, None, [10, 30]) == 0.5  # in the mean, weighted by rows: (1 / 4 / 10 + 3 / 4 / 30) / 2
+    assert penalty_factor(128, 16, [5, 5]) == 0.5
+    assert penalty_factor(7, 7, [203]) == 1.0
+
+
+def test_schedules_that_will_not_end(client):
+    for rate in (fp.schedules.OneCycle(0.1, 20), fp.schedules.Warmup(fp.schedules.Cosine(0.1, 17), 3)):
+        with pytest.warns(RuntimeWarning, match="scheduled for 20 updates, but will be left at update 10: 8 part"):
+            fit(network(fp.SGD(rate)), X, LABELS, 2, 64, client=client, n_partitions=8, progress=False)
+    assert [schedule_steps(rate) for rate in (0.1, fp.schedules.Exponential(0.1, 0.9), lambda step: 0.1)] == [0] * 3
+
+
+def test_schedules_that_end_do_not_warn(client):
+    for steps, batch_size in ((10, 20), (10**6, 64)):  # it ends; as many updates as on one machine
+        net = network(fp.SGD(fp.schedules.Cosine(0.1, steps)))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", RuntimeWarning)
+            fit(net, X, LABELS, 2, batch_size, client=client, n_partitions=4, progress=False)
 
 
 def test_an_epoch_has_some_rounds():

@@ -22,7 +22,7 @@ from ..trainer import Settings
 from ..undo import undone_on_error
 from ..validation import check_monitor
 from .cluster import Cluster, Lost, opened
-from .conversion import rate_factor, replica_rows
+from .conversion import penalty_factor, rate_factor, replica_rows, schedule_steps
 from .cost import sync_every_of
 from .crew import Crew, Task, itself
 from .drafts import Draft, Ready
@@ -86,7 +86,8 @@ def fit(
         Rows of an update, over all partitions, as on one machine. In mode "local" a replica's update has its share of
         them, 16 at least (or `batch_size`, if that is smaller), and the learning rate of Adam, AdamW, RMSProp and
         Adagrad is multiplied by the root of `batch_size` over these rows: the same arguments learn about the same as on
-        one machine; see `fastprop.dask.conversion`. None takes all rows.
+        one machine; see `fastprop.dask.conversion`. With more than `batch_size` / 16 partitions there are fewer updates
+        than on one machine. None takes all rows.
     mode : {"local", "sync"}, default "local"
         "local": each partition trains a replica of the network for `sync_every` updates; then the mean of what the
         replicas learnt, weighted by rows, is what the network learns. Optimizer state and running statistics are
@@ -143,6 +144,8 @@ def fit(
         fastprop, numba or numpy. Before the first round, and the network is as before.
     DivergenceError
         If a loss or a weight becomes NaN or infinite, naming partition and round.
+    ValueError
+        At the end of an epoch, if a callback changed something else than weights and the learning rate.
     ClusterError
         If the cluster cannot go on: no worker for 20 seconds, the scheduler or the connection to it gone, data lost
         that Dask cannot compute again, or tasks that kill their workers. Its `net` is the network.
@@ -150,6 +153,12 @@ def fit(
         At once; no task is left on the cluster.
 
     All leave the network with the weights and optimizer state of the last complete round.
+
+    Warns
+    -----
+    RuntimeWarning
+        If partitions hold quite different rows or there are fewer of them than workers, or if a schedule of the
+        learning rate neither comes to its end nor as far as on one machine.
     """
     draft = net if isinstance(net, Draft) else Ready(net)
     settings = Settings(
@@ -265,7 +274,11 @@ class Course:
         check_monitor(settings.early_stopping, net.loss, validates)
         batch_size, self.sync_every = self._updates(data)
         run = begun(net, self._arguments(data), settings.epochs)
+        self._warn_of_schedule(run, data, batch_size)
         told = Job(net, batch_size, settings.shuffle, net.seed, data.class_weight, self.fraction, self.mode)
+        if self.mode == "local" and net.divides_penalties:
+            factor = penalty_factor(settings.batch_size, batch_size, data.rows)
+            told.net.l1, told.net.l2 = factor * net.l1, factor * net.l2
         self.cluster.loosen()
         job = self.cluster.submit(itself, told, name="job")
         crew = Crew(self.cluster, job, data.parts, data.rows)
@@ -287,6 +300,24 @@ class Course:
             return batch_size, 1
         batch_size = replica_rows(batch_size, len(data.parts))
         return batch_size, sync_every_of(self.sync_every, self.net._built(), batch_size, max(data.updates(batch_size)))
+
+    def _warn_of_schedule(self, run: Run, data: Partitions, batch_size: int | None) -> None:
+        """Warn of a schedule that comes neither to its end nor as far as on one machine."""
+        steps, of_fit = schedule_steps(self.net.optimizer.lr), self.settings.batch_size
+        if self.mode == "sync" or not steps or run.place is not None or run.standing.n_epochs:
+            return
+        count, n = self.net._parameters.count, sum(data.rows)
+        made = self.settings.epochs * max(data.updates(batch_size))
+        usual = self.settings.epochs * -(-n // min(n, of_fit or n))
+        if count + made < min(steps, count + usual):
+            warnings.warn(
+                f"the learning rate is scheduled for {steps} updates, but will be left at update {count + made}: "
+                f"{len(data.parts)} partitions with {batch_size} rows of a batch of {of_fit} make {made} updates in "
+                f"{self.settings.epochs} epochs, not {usual} as on one machine; set the steps of the schedule to that, "
+                f"or use larger batches or fewer partitions",
+                RuntimeWarning,
+                stacklevel=4,
+            )
 
     def _rounds(self, crew: Crew, run: Run, batch_size: int | None, least_rounds: int) -> Rounds:
         first = run.first_epoch

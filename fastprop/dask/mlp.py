@@ -45,8 +45,6 @@ class MLPTraining(Training):
         n_outputs = facts.n_targets if labels is None else labels.n_outputs(loss)
         net = network_of(estimator, facts.n_features, n_outputs, loss, facts.dtype).build(facts.n_features)
         check_mode(net, estimator.mode)
-        # alpha is divided by the rows of an update: to weigh as on one machine, of a replica's by a share of it.
-        net.l2 *= facts.batch_rows(estimator._batch_rows(), estimator.mode) / estimator._batch_rows()
         state = random_generator(estimator.random_state)
         draw_weights(estimator, net, state)
         estimator._take_given_weights(net, False)
