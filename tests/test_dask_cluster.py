@@ -11,16 +11,22 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
+import dask
 import pytest
 from dask_clusters import local
 
 pytest.importorskip("distributed")
 
 from distributed import Client
+from distributed.comm import CommClosedError
 from distributed.scheduler import KilledWorker
 
 from fastprop.dask import cluster as clusters
-from fastprop.dask.cluster import Cluster, Lost, cut, opened
+from fastprop.dask import opening
+from fastprop.dask.cluster import Cluster, Lost, cut
+from fastprop.dask.job import check_wanted, stamp
+from fastprop.dask.opening import opened
+from fastprop.dask.versions import SET, agreed
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +58,7 @@ def test_partitions_are_cut_by_rows_a_thread():
 
 def test_workers_keep_their_places(cluster, monkeypatch):
     def order(*addresses: str) -> list[str]:
-        monkeypatch.setattr(cluster, "_threads", lambda: dict.fromkeys(addresses, 1))
+        monkeypatch.setattr(cluster, "threads", lambda: dict.fromkeys(addresses, 1))
         return [address for address, _ in cluster.workers()]
 
     monkeypatch.setattr(cluster, "_places", [])
@@ -63,16 +69,17 @@ def test_workers_keep_their_places(cluster, monkeypatch):
     assert order("b", "a") == ["a", "b"]
 
 
-def test_groups_are_where_partitions_are_placed(cluster):
-    groups = cluster.groups([5, 5, 5, 5])
-    assert [numbers for numbers, _ in groups] == [range(2), range(2, 4)]
-    assert [cluster.address_of(i) for i in range(4)] == [groups[i // 2][1] for i in range(4)]
-    assert {cluster.address_of(i, 8) for i in range(8)} == {address for _, address in groups}
+def test_groups_are_of_workers_that_are_ready(cluster):
+    addresses = [address for address, _ in cluster.workers()]
+    assert cluster.groups([5, 5, 5, 5]) == [(range(2), addresses[0]), (range(2, 4), addresses[1])]
+    assert cluster.groups([5, 5, 5, 5], lambda asked: [a == addresses[1] for a in asked]) == [(range(4), addresses[1])]
+    assert len(cluster.groups([5, 5, 5, 5], lambda asked: [False, False])) == 2
 
 
 def test_results_come_in_order_and_no_task_stays(client):
     with opened(client) as cluster:
-        futures = [cluster.submit(pow, i, 2, name="round", address=cluster.address_of(i, 4)) for i in range(4)]
+        addresses = [address for address, _ in cluster.workers()]
+        futures = [cluster.submit(pow, i, 2, name="round", address=addresses[i % 2]) for i in range(4)]
         assert cluster.gather(futures, "squares") == [0, 1, 4, 9]
         assert len(cluster.left()) == 4
     assert cluster.left() == []
@@ -154,16 +161,35 @@ def test_ctrl_c_gets_through_and_leaves_no_task(client):
     go_on.set()
 
 
-def test_versions_are_compared(cluster):
-    cluster.check_stamps(os.getpid)
-    with pytest.raises(ValueError, match=r"worker \S+ has \d+, and the client \d+: they must be equal"):
-        cluster.check_stamps(threading.get_ident)
-    with pytest.raises(ValueError, match="cannot run fastprop: ZeroDivisionError"):
-        cluster.check_stamps(_fails_on_workers)
+OWN = {"fastprop": "1.0", "numba": "0.61", "numpy": "2.0", "instruction set": "avx512"}
 
 
-def _fails_on_workers() -> int:
-    return 1 // (threading.current_thread() is threading.main_thread())
+def test_versions_are_those_of_the_client_and_instruction_sets_those_of_the_workers():
+    older, narrower = OWN | {"numba": "0.1"}, OWN | {"instruction set": "avx2"}
+    assert agreed({"a": OWN, "b": OWN}, OWN, "sync") == OWN
+    assert agreed({"a": narrower, "b": narrower}, OWN, "local") == narrower  # the client only adds
+    assert SET not in agreed({}, OWN, "sync")
+    with pytest.raises(ValueError, match=r"worker b has numba 0\.1 instead of 0\.61: install .*numba 0\.61.* there"):
+        agreed({"a": OWN, "b": older}, OWN, "local")
+    with pytest.raises(ValueError, match=r"worker b has the instruction set avx2 and worker a avx512.*of one kind"):
+        agreed({"a": OWN, "b": narrower}, OWN, "local")
+    with pytest.raises(ValueError, match=r"workers have .* avx2 and this process avx512.*sync.*mode='local'"):
+        agreed({"a": narrower, "b": narrower}, OWN, "sync")
+    with pytest.raises(ValueError, match="worker a cannot run fastprop: ImportError: no numba; install"):
+        agreed({"a": ImportError("no numba")}, OWN, "local")
+
+
+def test_workers_that_die_while_versions_are_compared_are_left_alone(cluster, monkeypatch):
+    [one, two] = [address for address, _ in cluster.workers()]
+    found = {one: CommClosedError("killed"), two: stamp(), "tcp://gone": KeyError("while it ended")}
+    monkeypatch.setattr(cluster.client, "run", lambda *arguments, **options: found)
+    cluster.check_versions("sync")
+    assert cluster.stamp == stamp()
+    found[one] = stamp() | {"numba": "0.1"}  # as it came back
+    with pytest.warns(RuntimeWarning, match=rf"worker {one} is left out: it has numba 0\.1"):
+        assert cluster.finds_unfit()
+    assert [address for address, _ in cluster.workers()] == [two]
+    assert not cluster.finds_unfit()  # is said once
 
 
 def test_clients_are_checked(client):
@@ -181,9 +207,106 @@ def test_the_current_client_is_taken(client):
 
 
 def test_a_cluster_without_workers_is_an_error(monkeypatch):
-    monkeypatch.setattr(clusters, "ALONE_SECONDS", 0.3)
+    monkeypatch.setattr(opening, "FIRST_SECONDS", 0.3)
     with local(n_workers=0) as client, pytest.raises(Lost, match="no worker"), opened(client):
         pass
+
+
+def test_adaptive_clusters_start_workers_for_us():
+    with dask.config.set({"distributed.adaptive.interval": "50ms"}), local(n_workers=0) as client:
+        client.cluster.adapt(minimum=0, maximum=1)
+        with opened(client) as cluster:
+            assert cluster.run(lambda: [cluster.submit(pow, 2, 3, name="round")], "a power") == [8]
+
+
+def _nested() -> tuple[int, str]:
+    with opened() as cluster:
+        results = cluster.run(lambda: [cluster.submit(pow, 2, 3, name="round")], "a power")
+    return results[0], cluster.client.scheduler.address
+
+
+def test_within_a_task_its_thread_is_left(monkeypatch):
+    monkeypatch.setattr(clusters, "IDLE_SECONDS", 1.0)
+    with local(n_workers=1) as client:
+        future = client.submit(_nested)
+        assert future.result(10) == (8, client.scheduler.address)
+        assert client.submit(pow, 2, 3).result(10) == 8  # the thread is back
+
+
+def _nowhere() -> None:
+    with opened() as cluster:
+        cluster.gather([cluster.submit(pow, 2, 3, name="round", address="tcp://127.0.0.1:1", tied=True)], "a power")
+
+
+def test_a_task_that_waits_is_no_work(client, monkeypatch):
+    monkeypatch.setattr(clusters, "IDLE_SECONDS", 0.6)
+    with pytest.raises(Lost, match="workers were idle"):
+        client.submit(_nowhere).result(20)
+
+
+@pytest.mark.parametrize("says_no", [True, False])
+def test_results_come_through_the_scheduler_where_workers_are_out_of_reach(client, monkeypatch, says_no):
+    asked, gather, reached = [], client.gather, client.rpc.connect
+
+    async def connect(address: str, timeout: float | None = None) -> Any:
+        if address != client.scheduler.address:
+            raise OSError("no route")
+        return await reached(address, timeout)
+
+    def watched(futures: Any, direct: bool, asynchronous: bool) -> Any:
+        asked.append(direct)
+        return gather(futures, direct=direct, asynchronous=asynchronous)
+
+    monkeypatch.setattr(client, "gather", watched)
+    if says_no:
+        monkeypatch.setattr(client, "direct_to_workers", False)
+    else:
+        monkeypatch.setattr(client.rpc, "connect", connect)
+    with opened(client) as cluster:
+        for _ in range(2):
+            cluster.workers()
+            assert cluster.gather([cluster.submit(pow, 2, 3, name="round")], "a power") == [8]
+    assert asked == [False, False]
+
+
+def test_a_client_that_is_closed_is_lost(client):
+    other = Client(client.scheduler.address, set_as_default=False)
+    with opened(other) as cluster:
+        other.close()
+        with pytest.raises(Lost, match="the client is closed"):
+            cluster.submit(pow, 2, 3, name="round")
+
+
+started, is_cancelled = threading.Event(), threading.Event()
+ended: list[str] = []
+
+
+def _steps() -> None:
+    started.set()
+    is_cancelled.wait(20)
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        try:
+            check_wanted()
+        except BaseException as error:
+            ended.append(type(error).__name__)
+            raise
+        time.sleep(0.01)
+
+
+def test_cancelled_tasks_end(client):
+    with opened(client) as cluster:
+        future = cluster.submit(_steps, name="round")
+        started.wait(20)
+        assert not ended
+        cluster.close()
+        is_cancelled.set()
+        assert cluster.left() == []
+    deadline = time.monotonic() + 10
+    while not ended and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert ended == ["Reschedule"]
+    assert future.status == "cancelled"
 
 
 def test_a_scheduler_that_goes_is_an_error():

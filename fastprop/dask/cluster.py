@@ -14,19 +14,23 @@ import time
 import uuid
 import warnings
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from distributed import Client, Future
+from distributed.comm import CommClosedError
 
-from .machine import started
+from . import job as jobs
+from .versions import SET, agreed
 
 PREFIX = "fastprop_"  # of the keys of our tasks: the first word is what Dask's dashboard groups them by
 LOOK_SECONDS = 0.5  # between two looks at the cluster's health while an answer is awaited
+FIRST_SECONDS = 60.0  # for the first worker to come: queues and machines of a cloud take that long
 ALONE_SECONDS = 20.0  # how long the cluster may be without workers: nannies restart a process in 2 to 5 s
 CALL_SECONDS = 10.0  # for the scheduler to answer what it has at hand
 IDLE_SECONDS = 20.0  # how long workers may run nothing at all while an answer is awaited
+REACH_SECONDS = 5.0  # for a worker to let the client connect
 CLEANING_SECONDS = 5.0  # for the scheduler to forget our tasks
 TRIALS = 3  # how often work is submitted whose tasks were cancelled or lost
 
@@ -55,6 +59,10 @@ class Cluster:
     ----------
     token : str
         In the keys of all our tasks, so that two fits on one cluster do not meet.
+    stamp : dict
+        What all workers have, once `check_versions` has asked.
+    unfit : dict of address to str
+        Late workers with other versions, and what they have instead. They get no more tasks.
     """
 
     def __init__(self, client: Client) -> None:
@@ -63,25 +71,37 @@ class Cluster:
         self._n_keys = 0
         self._places: list[str] = []  # of workers, in which they keep theirs from round to round
         self._alive: frozenset[str] = frozenset()  # workers when somebody looked last
-        self._row_counts: list[int] = []
         self._futures: weakref.WeakSet[Future] = weakref.WeakSet()
+        self._tied: weakref.WeakSet[Future] = weakref.WeakSet()  # tasks that are of use to one worker only
+        self.stamp: dict[str, str] = {}
+        self.unfit: dict[str, str] = {}
+        self._known: set[str] = set()  # workers whose versions are
+        self._is_direct = client.direct_to_workers is not False
+        self._reached: set[str] = set()  # workers that let the client connect
 
     # ---- who is there ---------------------------------------------------------------------------------------------
 
-    def workers(self) -> list[tuple[str, int]]:
+    def workers(self, seconds: float | None = None) -> list[tuple[str, int]]:
         """Address and number of threads of each worker, in an order that changes as little as it can.
 
         A new worker takes the place of one that is gone, and so its partitions; else it is the last.
 
+        Parameters
+        ----------
+        seconds : float, optional
+            To wait for one at most; 20 by default.
+
         Raises
         ------
         Lost
-            If there has been none for 20 seconds, or nobody who could tell.
+            If none came, or there is nobody who could tell.
         """
-        deadline = time.monotonic() + ALONE_SECONDS
-        while not (now := self._threads()):
+        seconds = ALONE_SECONDS if seconds is None else seconds
+        deadline = time.monotonic() + seconds
+        while not (now := self.threads()):
             if time.monotonic() >= deadline:
-                raise Lost(f"the cluster has no worker, and none came in {ALONE_SECONDS:.0f} seconds")
+                left_out = "".join(f"; {address} is left out: it has {odd}" for address, odd in self.unfit.items())
+                raise Lost(f"the cluster has no worker, and none came in {seconds:.0f} seconds{left_out}")
             time.sleep(0.1)
         self._alive = frozenset(now)
         new = [address for address in now if address not in self._places]
@@ -91,9 +111,10 @@ class Cluster:
         self._places += new
         return [(address, now[address]) for address in self._places if address in now]
 
-    def _threads(self) -> dict[str, int]:
+    def threads(self) -> dict[str, int]:
         """Threads by address, as the scheduler has it now (2 ms)."""
-        return dict(self._call("ncores", workers=None))
+        threads = self._call("ncores", workers=None)
+        return {address: n for address, n in threads.items() if address not in self.unfit}
 
     def _call(self, name: str, **arguments: Any) -> Any:
         """Ask the scheduler."""
@@ -125,54 +146,54 @@ class Cluster:
         list of (range, str)
             As even in rows a thread as whole partitions allow; at most one group a worker, and none is empty.
         """
-        self._row_counts = list(rows)
-        workers = self.workers()
-        ready = are_ready([address for address, _ in workers]) if are_ready else []
-        return cut(rows, list(itertools.compress(workers, ready)) or workers)
+        asked = self.workers()
+        ready = are_ready([address for address, _ in asked]) if are_ready else []
+        return cut(rows, list(itertools.compress(asked, ready)) or self.workers())
 
-    def address_of(self, number: int, n_partitions: int | None = None) -> str:
-        """The worker to place a partition at: where `groups` will ask for it, as far as that is known.
-
-        Parameters
-        ----------
-        number : int
-        n_partitions : int, optional
-            Taken as equally large, where `groups` was not called yet.
-        """
-        rows = self._row_counts
-        if n_partitions is not None and len(rows) != n_partitions:
-            rows = self._row_counts = [1] * n_partitions
-        groups = cut(rows or [1] * (number + 1), self.workers())
-        return next(address for numbers, address in groups if number in numbers)
-
-    def check_stamps(self, stamp: Callable[[], Any]) -> None:
-        """Refuse workers that would compute with other versions than the client.
-
-        Parameters
-        ----------
-        stamp : callable
-            Gives what must be equal, with a readable repr; from a module that workers can import.
+    def check_versions(self, mode: str) -> None:
+        """Refuse workers that would compute with other versions than the others; see `versions.agreed`.
 
         Raises
         ------
         ValueError
             Naming the worker, what it has and what is expected.
         """
-        expected = stamp()
-        for address, found in self.client.run(stamp, on_error="return").items():
-            if isinstance(found, OSError):  # it is gone, or will tell when it has a task
-                continue
-            if isinstance(found, Exception):
-                raise ValueError(
-                    f"worker {address} cannot run fastprop: {type(found).__name__}: {found}; install there what the "
-                    f"client has: {expected}"
-                )
-            if found != expected:
-                raise ValueError(f"worker {address} has {found}, and the client {expected}: they must be equal")
+        stamps = self._stamps([address for address, _ in self.workers()])
+        self.stamp, self._known = agreed(stamps, jobs.stamp(), mode), set(stamps)
+
+    def finds_unfit(self) -> bool:
+        """Look at the versions of workers that came late; whether some are found to be others from now on."""
+        found = self._stamps([address for address in self.threads() if address not in self._known])
+        n_before = len(self.unfit)
+        for address, stamp in found.items():
+            self._known.add(address)
+            if isinstance(stamp, BaseException):
+                odd = f"{type(stamp).__name__}: {stamp}"
+            else:
+                odd = jobs.difference(stamp, self.stamp)
+                self.stamp.setdefault(SET, stamp[SET])  # all were restarted while the first were asked
+            if odd:
+                self.unfit[address] = odd
+                warnings.warn(f"worker {address} is left out: it has {odd}", RuntimeWarning, stacklevel=2)
+        if len(self.unfit) > n_before:
+            self.loosen()
+            return True
+        return False
+
+    def _stamps(self, addresses: Collection[str]) -> Mapping[str, dict[str, str] | BaseException]:
+        """What workers have, or why they cannot tell; of those that are still there."""
+        if not addresses:
+            return {}
+        found = self.client.run(jobs.stamp, workers=list(addresses), on_error="return")
+        there = self.threads()
+        gone = (CommClosedError, ConnectionError, TimeoutError)
+        return {a: stamp for a, stamp in found.items() if a in there and not isinstance(stamp, gone)}
 
     # ---- tasks ----------------------------------------------------------------------------------------------------
 
-    def submit(self, function: Callable[..., Any], *args: Any, name: str, address: str | None = None) -> Future:
+    def submit(
+        self, function: Callable[..., Any], *args: Any, name: str, address: str | None = None, tied: bool = False
+    ) -> Future:
         """A task of ours, at `address` if that worker can take it.
 
         Parameters
@@ -183,13 +204,35 @@ class Cluster:
         name : str
             For the key, such as "round": the task shows as "fastprop_round".
         address : str, optional
+        tied : bool, default False
+            To that worker: no other shall do it.
+
+        Raises
+        ------
+        Lost
+            If the connection to the scheduler is.
         """
         self._n_keys += 1
-        place: dict[str, Any] = {} if address is None else {"workers": [address], "allow_other_workers": True}
+        place: dict[str, Any] = {}
+        if address is not None:
+            place = {"workers": [address], "allow_other_workers": not tied}
+        if self.unfit and not tied:  # then Dask chooses the worker, by what it holds
+            place = {"workers": self._fit(), "allow_other_workers": False}
         key = f"{PREFIX}{name}-{self.token}-{self._n_keys}"
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Sending large graph")  # of 10 MB: a large state goes up once a round
-            return self.adopted(self.client.submit(function, *args, key=key, pure=False, **place))
+            try:
+                future = self.client.submit(function, *args, key=key, pure=False, **place)
+            except Exception:
+                self._check_connection()
+                raise
+        if tied:
+            self._tied.add(future)
+        return self.adopted(future)
+
+    def _fit(self) -> list[str] | None:
+        """Whom to tie tasks to where some workers are unfit; None if all may do them."""
+        return [address for address in self._alive if address not in self.unfit] if self.unfit else None
 
     def adopted(self, future: Future) -> Future:
         """The same future, which `close` will cancel."""
@@ -199,22 +242,32 @@ class Cluster:
     def run(self, submit: Callable[[], list[Future]], what: str) -> list[Any]:
         """Results of the tasks that `submit` submits; again, up to three times, if they were cancelled or lost.
 
+        And again without a late worker that has other versions, if they fail there.
+
         Raises
         ------
         Lost
             If the cluster cannot go on.
         """
-        for trial in range(TRIALS):
+        n_vanished = 0
+        while True:
             try:
                 return self.gather(submit(), what)
             except Vanished as error:
-                if trial == TRIALS - 1:
+                n_vanished += 1
+                if n_vanished == TRIALS:
                     raise Lost(
                         f"{what}: its tasks were cancelled or lost {TRIALS} times ({error}). Data that was given as "
                         f"futures or scattered is gone with the worker that held it: Dask can compute again what was "
                         f"made by a task only"
                     ) from error
-        raise AssertionError
+            except Lost:
+                raise
+            except Exception as error:
+                if not self.finds_unfit():
+                    if isinstance(error, jobs.Unfit):
+                        raise Lost(f"{what}: {error}") from error
+                    raise
 
     def gather(self, futures: list[Future], what: str) -> list[Any]:
         """Results, straight from the workers; Ctrl-C gets through at once.
@@ -242,6 +295,7 @@ class Cluster:
             self._check_connection()
             raise Vanished(str(error) or "cancelled") from error
         except Exception as error:
+            self._check_connection()
             if type(error).__name__ == "KilledWorker":
                 raise Lost(
                     f"{what}: one task after the other lost its worker, {error.args[2] + 1} times. Mostly that is the "
@@ -267,25 +321,45 @@ class Cluster:
                     raise _Again  # Dask would try for 30 s to reach the worker that had the result
                 if gone:
                     self.loosen()
-                if are_done or any(self._call("processing", workers=None).values()):
+                if are_done or self._is_busy():
                     idle_since = time.monotonic()
                 elif time.monotonic() > idle_since + IDLE_SECONDS:
                     raise Lost(f"workers were idle for {IDLE_SECONDS:.0f} seconds, and the scheduler gave them no task")
-        finally:
+        except _Again:
             answer.cancel()
+            raise
+        # After other errors the answer ends when `close` cancels the futures: what waits for each in it would else be
+        # told with nobody to hear, and asyncio logs that.
+
+    def _is_busy(self) -> bool:
+        """Whether workers have anything to do, but the task that we are called in."""
+        processing = self._call("processing", workers=None)
+        return any(key != jobs.this_task() for keys in processing.values() for key in keys)
 
     async def _fetched(self, futures: list[Future]) -> list[Any]:
-        results: list[Any] = await self.client.gather(futures, direct=True, asynchronous=True)
+        if self._is_direct:
+            self._is_direct = all(await asyncio.gather(*map(self._reaches, self._alive - self._reached)))
+        results: list[Any] = await self.client.gather(futures, direct=self._is_direct, asynchronous=True)
         return results
 
+    async def _reaches(self, address: str) -> bool:
+        """Whether a worker lets the client connect. Behind a gateway none does, and Dask would try 30 s each time."""
+        rpc = self.client.rpc
+        try:
+            rpc.reuse(address, await rpc.connect(address, timeout=REACH_SECONDS))
+        except (OSError, RuntimeError):
+            return address not in await self.client.scheduler.ncores(workers=None)  # gone: that says nothing
+        self._reached.add(address)
+        return True
+
     def loosen(self) -> None:
-        """Let any worker do what is asked of one, from now on: all of our tasks have been placed.
+        """Let any fit worker do what is asked of one, from now on: all of our tasks have been placed.
 
         Once there is no worker at all, Dask gives a new one only tasks that are tied to none, however softly.
         """
-        known = [future.key for future in self._futures if future.status != "cancelled"]
+        known = [future.key for future in self._futures - self._tied if future.status != "cancelled"]
         with contextlib.suppress(KeyError):  # the scheduler has not heard of all, or no more
-            self._call("set_restrictions", worker=dict.fromkeys(known))
+            self._call("set_restrictions", worker=dict.fromkeys(known, self._fit()))
 
     # ---- the end --------------------------------------------------------------------------------------------------
 
@@ -319,59 +393,3 @@ def cut(rows: Sequence[int], workers: Sequence[tuple[str, int]]) -> list[tuple[r
         borders = [min(i, len(rows)) for i in range(len(workers) + 1)]
     ranges = zip(borders[:-1], borders[1:], workers, strict=True)
     return [(range(first, last), address) for first, last, (address, _) in ranges if last > first]
-
-
-# ---- opening ------------------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def opened(client: Client | None = None, n_workers: int | None = None) -> Iterator[Cluster]:
-    """The cluster of a client; without one that of Dask's current client, else a local one, closed at the end.
-
-    Parameters
-    ----------
-    client : distributed.Client, optional
-    n_workers : int, optional
-        Starts a local cluster of so many processes with one thread each, whatever clients there are.
-
-    Raises
-    ------
-    ValueError
-        If the client is closed or asynchronous.
-    TypeError
-        If it is none.
-    Lost
-        If no worker comes in 20 seconds.
-    """
-    if client is None and n_workers is None:
-        with contextlib.suppress(ValueError):
-            client = Client.current()
-    if client is not None:
-        cluster = Cluster(_checked(client))
-        with _closing(cluster):
-            yield cluster
-        return
-    with started(n_workers) as own:
-        cluster = Cluster(own)
-        with _closing(cluster):
-            yield cluster
-
-
-@contextlib.contextmanager
-def _closing(cluster: Cluster) -> Iterator[None]:
-    """Workers at the beginning, none of our tasks at the end."""
-    cluster.workers()
-    try:
-        yield
-    finally:
-        cluster.close()
-
-
-def _checked(client: Any) -> Client:
-    if not isinstance(client, Client):
-        raise TypeError(f"client must be a distributed.Client or None, got {client!r}")
-    if client.status != "running":
-        raise ValueError(f"the client is closed: its status is {client.status!r}; make another one for its scheduler")
-    if client.asynchronous:
-        raise ValueError("the client is asynchronous: give one that was made without asynchronous=True")
-    return client

@@ -21,14 +21,15 @@ from ..runs import Run, begun
 from ..trainer import Settings
 from ..undo import undone_on_error
 from ..validation import check_monitor
-from .cluster import Cluster, Lost, opened
+from .cluster import Cluster, Lost
 from .conversion import penalty_factor, rate_factor, replica_rows, schedule_steps
 from .cost import sync_every_of
 from .crew import Crew, Task, itself
 from .drafts import Draft, Ready
 from .errors import ClusterError
-from .job import Job, check_mode, stamp
+from .job import Job, check_mode
 from .messages import State
+from .opening import opened
 from .outer import check_outer, first_slots
 from .replica import evaluate_group
 from .rounds import LocalRounds, Point, Rounds, SyncRounds
@@ -189,7 +190,7 @@ def fit(
     try:
         undone = contextlib.nullcontext() if draft.net is None else undone_on_error(draft.net)
         with undone, opened(client) as cluster:
-            cluster.check_stamps(stamp)
+            cluster.check_versions(mode)
             common: dict[str, Any] = {"validation_fraction": validation_fraction, "mode": mode}
             parts = partitions(draft, cluster=cluster, **data, **common)
             trained = draft.net
@@ -275,7 +276,8 @@ class Course:
         batch_size, self.sync_every = self._updates(data)
         run = begun(net, self._arguments(data), settings.epochs)
         self._warn_of_schedule(run, data, batch_size)
-        told = Job(net, batch_size, settings.shuffle, net.seed, data.class_weight, self.fraction, self.mode)
+        common = settings.shuffle, net.seed, data.class_weight, self.fraction, self.mode, self.cluster.stamp
+        told = Job(net, batch_size, *common)
         if self.mode == "local" and net.divides_penalties:
             factor = penalty_factor(settings.batch_size, batch_size, data.rows)
             told.net.l1, told.net.l2 = factor * net.l1, factor * net.l2

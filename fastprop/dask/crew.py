@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias, TypeVar
@@ -78,12 +77,13 @@ class Crew:
         """Which workers have been welcomed; the others are, so that a late one gets no work that all would wait for."""
         for address in addresses:
             if address not in self._welcomed:
-                self._welcomed[address] = self.cluster.submit(welcome, self.job, name="welcome", address=address)
-            elif self._welcomed[address].status == "error":
-                warnings.warn(
-                    f"a worker is left out: {self._welcomed[address].exception()}", RuntimeWarning, stacklevel=2
+                self._welcomed[address] = self.cluster.submit(
+                    welcome, self.job, name="welcome", address=address, tied=True
                 )
-        return [self._welcomed[address].status == "finished" for address in addresses]
+        states = {address: self._welcomed[address].status for address in addresses}
+        if "error" in states.values():  # other versions, or what a round will find out too
+            self.cluster.finds_unfit()
+        return [states[a] in ("finished", "error") and a not in self.cluster.unfit for a in addresses]
 
     def _joined(self, answers: list[Future]) -> list[Future]:
         while len(answers) > FAN_IN:

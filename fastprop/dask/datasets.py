@@ -116,8 +116,9 @@ def file_parts(question: Question, data: Dataset, n_partitions: int, mode: str, 
     n = min(n_partitions, len(pieces))
     shared = cluster.submit(_shared, data, name="files")
     futures = []
-    for number in range(n):
-        where, ours = cluster.address_of(number, n), pieces[number::n]
+    places = [address for numbers, address in cluster.groups([1] * n) for _ in numbers]
+    for number, where in enumerate(places):
+        ours = pieces[number::n]
         part = cluster.submit(FilePart, number, shared, ours, numbers, question.seed, name="part", address=where)
         if in_memory:
             part = cluster.submit(loaded, part, question.dtype, name="part", address=where)

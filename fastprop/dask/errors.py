@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..network import Network
@@ -20,3 +20,7 @@ class ClusterError(RuntimeError):
     def __init__(self, message: str, net: Network | None) -> None:
         super().__init__(message)
         self.net = net
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """With both arguments: errors of a fit in a task or another process arrive pickled."""
+        return type(self), (str(self), self.net)

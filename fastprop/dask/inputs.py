@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
 import os
@@ -241,8 +240,8 @@ def placed(blocks: Blocks, cluster: Cluster) -> list[Any]:
     futures: list[Any] = []
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Sending large graph")  # rows in memory: see above
-        for address, numbers in itertools.groupby(range(n), functools.partial(cluster.address_of, n_partitions=n)):
-            some = [tasks[number] for number in numbers]
+        for numbers, address in cluster.groups([1] * n):
+            some = tasks[numbers.start : numbers.stop]
             futures += cluster.client.compute(some, workers=[address], allow_other_workers=True)
     return list(map(cluster.adopted, futures))
 

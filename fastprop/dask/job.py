@@ -25,6 +25,10 @@ MODES = ("local", "sync")
 working = threading.Lock()
 
 
+class Unfit(RuntimeError):
+    """A worker has other versions than it should have."""
+
+
 def stamp() -> dict[str, str]:
     """What the bits of a round depend on, besides what it is given."""
     from .. import __version__
@@ -53,6 +57,23 @@ def this_worker() -> tuple[str, int]:
     except ValueError:
         return "", 1
     return worker.address, worker.state.nthreads
+
+
+def this_task() -> Any:
+    """The key of the Dask task that this is called in; None in none."""
+    worker = sys.modules.get("distributed.worker")
+    return None if worker is None else getattr(worker.thread_state, "key", None)
+
+
+def check_wanted() -> None:
+    """End the Dask task that this is called in, if it was cancelled: the next fit would wait for its thread."""
+    key = this_task()
+    if key is not None:
+        from distributed import Reschedule, get_worker
+
+        task = get_worker().state.tasks.get(key)
+        if task is None or task.state == "cancelled":
+            raise Reschedule  # Dask forgets it without a word, or does it again should it be wanted again
 
 
 def check_mode(net: Network, mode: Any) -> str:
@@ -125,13 +146,13 @@ class Job:
 
         Raises
         ------
-        RuntimeError
+        Unfit
             If its results would have other bits than those of the other workers.
         """
         address, n_threads = this_worker()
         odd = difference(stamp(), self.stamp)
         if odd:
-            raise RuntimeError(f"worker {address} has {odd}: the same is needed everywhere")
+            raise Unfit(f"worker {address} has {odd}: the same is needed everywhere")
         return address, n_threads
 
 

@@ -82,6 +82,7 @@ def train_group(job: Job, state: State, share: Share, parts: Sequence[Part], n_p
     with jobs.working:
         replicas = Replicas(job.net, state)
         for part in parts:
+            jobs.check_wanted()
             start = time.perf_counter()
             replicas.begin()
             told = _round(job, share, part, n_threads)
@@ -290,6 +291,7 @@ def evaluate_group(job: Job, vector: np.ndarray, parts: Sequence[Part], held_out
     with jobs.working:
         put(net, State(vector, 0), slots=False)
         for part in parts:
+            jobs.check_wanted()
             pieces = part.held_out(net, job) if held_out else part.everything(net, job)
             try:
                 scores.append(merged(score_of(net, rows, n_threads) for rows in pieces if rows.n_used))

@@ -156,13 +156,19 @@ def _looked(parts: list[Any], question: Question, cluster: Cluster) -> list[Look
     ------
     ValueError
         If a partition cannot be made, naming it.
+    Lost
+        If the cluster cannot go on, such as by a partition that kills the workers that make it, which is named.
     """
+    from .cluster import Lost
+
     try:
         return cluster.run(
             lambda: [cluster.submit(look, part, question, name="look") for part in parts], "looking at the partitions"
         )
     except Exception as error:
         for number, part in enumerate(parts):
+            if part.status == "error" and isinstance(error, Lost):
+                raise Lost(f"partition {number} could not be made: {error}") from error
             if part.status == "error" and not isinstance(error, (FileError, OSError)):
                 what = f"{type(error).__name__}: {error}"
                 raise ValueError(f"partition {number} could not be made: {what}") from error

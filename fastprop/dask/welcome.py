@@ -16,7 +16,7 @@ def welcome(job: Job) -> None:
 
     Raises
     ------
-    RuntimeError
+    Unfit
         If the worker has other versions than the client.
     """
     job.check_worker()
@@ -28,4 +28,4 @@ def welcome(job: Job) -> None:
     except (ValueError, TypeError):  # targets that the loss does not take: the first round compiles
         return
     with jobs.working:
-        train(job, Share(0, 0, 1, np.zeros(1)), 0, Rows(matrix, targets, None), 1)
+        train(job, Share(0, 0, 1, np.zeros(len(X))), 0, Rows(matrix, targets, None), 1)
