@@ -127,3 +127,10 @@ def test_import_loads_no_more_than_everybody_needs():
     code = f"import sys, fastprop; print(*[name for name in sys.modules if name.split('.')[0] in {LAZY!r}])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_workers_of_a_cluster_load_no_scikit_learn():
+    pytest.importorskip("distributed")
+    code = "import sys, fastprop.dask; print('sklearn' in sys.modules); fastprop.dask.DaskSGDRegressor"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False"]
