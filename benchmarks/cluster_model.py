@@ -8,10 +8,10 @@ What a round costs beyond computing is taken as
     latency (1 + levels) + worker W + bytes (1 / bandwidth + handling) transfers
 
 for W workers and the bytes of a network's state, sent to the workers and summed from theirs. Measured here are
-networks of five sizes whose computing is next to nothing. `worker` is what one worker more costs the one process of
-client and scheduler in processor time, a slope over 1, 2 and 4 workers. Latency and handling, the seconds of a byte in
-one transfer, are least squares of the relative errors of rounds with 1 and 2 workers: here four processes wait for two
-processors.
+networks of five sizes whose computing is next to nothing, the least of many rounds each. `worker` is what one worker
+more costs the one process of client and scheduler in processor time, a slope over 1, 2 and 4 workers. Latency and
+handling, the seconds of a byte in one transfer, are least squares of the relative errors of rounds with 1 and 2
+workers: here four processes wait for two processors.
 
 Assumed are, beyond what can be measured on one machine: the network's bandwidth at each worker; that the state spreads
 from worker to worker, so that it has reached all after log2(W + 1) transfers; that sums go through a tree of tasks
@@ -103,7 +103,7 @@ def pays_until(speedup: Any) -> int:
 
 @dataclass
 class Seen:
-    """Medians of some rounds: seconds beyond computing, and those of processor time of client and scheduler."""
+    """The least of some rounds: seconds beyond computing, and those of processor time of client and scheduler."""
 
     n_workers: int
     n_bytes: int
@@ -134,7 +134,7 @@ def seen_rounds(client: Client, n_workers: int, widths: tuple[int, ...], n_round
     with watched() as found:
         dask.fit(net, client.compute(data), epochs=n_rounds + 2, batch_size=16, client=client, progress=False)
     n_bytes = 2 * 4 * sum(W.size + b.size for W, b in net.get_weights())  # and momentum
-    overhead, own = (median(getattr(one, name) for one in found[2:]) for name in ("overhead", "own"))
+    overhead, own = (min(getattr(one, name) for one in found[2:]) for name in ("overhead", "own"))
     return Seen(n_workers, n_bytes, overhead, own)
 
 
@@ -147,7 +147,7 @@ def row_seconds() -> float:
         start = time.perf_counter()
         net.fit(X, y, epochs=1, batch_size=BATCH, n_threads=1, progress=False)
         seconds.append(time.perf_counter() - start)
-    return median(seconds[1:]) / len(X)
+    return min(seconds) / len(X)
 
 
 def measured(n_rounds: int) -> tuple[Model, list[Seen]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import importlib.util
+import itertools
 import json
 import os
 import subprocess
@@ -284,3 +285,22 @@ def test_broken_promises_are_named(modules):
     text = estimators.report("M", {"digits": estimator_result(1.0, 7.0)})
     assert "| 1.00 s [1.00 s-1.00 s] | scikit-learn | 7.00 s | **7.00x** | 8x |" in text
     assert "(!) t: 7.00x scikit-learn, wanted 8x." in text
+
+
+# ---- clusters -------------------------------------------------------------------------------------------------------
+
+
+def test_the_model_of_a_round_finds_what_it_was_made_of(monkeypatch):
+    pytest.importorskip("distributed")
+    monkeypatch.syspath_prepend(str(FOLDER))
+    model = importlib.import_module("cluster_model")
+    for name in ("cluster_model", "clusters", "mnist98_trainers"):
+        monkeypatch.delitem(sys.modules, name)
+    truth = model.Model(latency=0.02, worker=0.001, handling=2e-9)
+    cases = itertools.product((1, 2, 4), (50_000, 1_000_000, 20_000_000))
+    seen = [model.Seen(n, size, truth.overhead(n, size), 0.005 + 0.001 * n) for n, size in cases]
+    found = model.fitted(seen)
+    np.testing.assert_allclose([found.latency, found.worker, found.handling], [0.02, 0.001, 2e-9], rtol=1e-6)
+    assert [model.levels(n) for n in (1, 8, 9, 64, 65, 1024)] == [0, 0, 1, 1, 2, 3]
+    assert [model.transfers(n) for n in (1, 2, 8, 16)] == [1 + 1, 2 + 2, 4 + 8, 5 + 8 + 2]
+    assert model.pays_until(lambda n: n / (1 + n / 100)) == 100
