@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,6 +25,38 @@ if TYPE_CHECKING:
     from ..network import Network
 
 Validate = Callable[[Point], dict[str, float]]
+SETTLED = ("l1", "l2", "clip_value", "clip_norm", "divides_penalties", "loss", "seed")
+
+
+class Settled:
+    """What workers are told of a network before the first round, which callbacks may not change behind their backs."""
+
+    def __init__(self, net: Network) -> None:
+        self.net, self.optimizer = net, net.optimizer
+        self.values = {name: getattr(net, name) for name in SETTLED}
+        self.settings, self.rule = copy.copy(net.optimizer.settings), net.optimizer.rule()
+
+    def check(self) -> None:
+        """Refuse other settings than those at the beginning, and restore these; the learning rate may be any.
+
+        Raises
+        ------
+        ValueError
+        """
+        net, rule = self.net, self.net.optimizer.rule()
+        changed = {name: getattr(net, name) for name in SETTLED if getattr(net, name) != self.values[name]}
+        if type(rule) is not type(self.rule) or rule != self.rule:
+            changed["optimizer"] = repr(net.optimizer)
+            net.optimizer, self.optimizer.settings = self.optimizer, self.settings
+        if not changed:
+            self.optimizer = net.optimizer  # may be another one with the same rule
+            return
+        for name, value in self.values.items():
+            setattr(net, name, value)
+        what = ", ".join(f"net.{name} from {getattr(net, name)} to {value}" for name, value in changed.items())
+        raise ValueError(
+            f"a callback changed {what}: on a cluster only weights and learning rates may change within a fit"
+        )
 
 
 class Training:
@@ -70,7 +103,7 @@ class Training:
         stopping = settings.early_stopping
         self.watch: Watch | None = stopping.start(standing.watch) if stopping else None
         self.standing = Standing(standing.n_epochs, rate, state_of(rate), standing.watch, standing.best)
-        self.stopped = run.is_stopped
+        self.stopped, self.settled = run.is_stopped, Settled(net)
         self.ledger = Ledger(run, settings.epochs)
         place = run.place or Place(0, 0, 0, 0)
         if run.outer:
@@ -148,6 +181,7 @@ class Training:
         for callback in self.settings.callbacks:
             self.stopped |= callback.on_epoch_end(net, epoch, dict(logs)) is True
         if self.settings.callbacks:  # they may have set weights
+            self.settled.check()
             self.point = replace(following, state=taken(net))
         self.bar.epoch(epoch + 1, logs)
 
