@@ -122,7 +122,9 @@ def test_a_part_is_pickled_without_what_it_found_out():
     rounds(part, net, Job(net))
     assert len(pickle.dumps(part)) < X.nbytes + LABELS.nbytes + 500
     assert pickle.loads(pickle.dumps(part)).number == 0
-    assert sys.getsizeof(part) >= X.nbytes + LABELS.nbytes
+    assert sys.getsizeof(part) >= X.nbytes + LABELS.nbytes + 16 * N  # with codes, and weights of classes
+    frame = pd.DataFrame(X)
+    assert sys.getsizeof(MemoryPart(0, frame, LABELS)) >= frame.memory_usage().sum() + X.nbytes  # and a matrix of it
 
 
 # ---- kinds of input -----------------------------------------------------------------------------------------------

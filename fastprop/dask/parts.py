@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from ..data.sizes import bytes_of
+from ..frames import is_frame
 from ..segments import epoch_keys, shuffle_rows
 from ..targets import combine_weights, prepare_targets
 from ..validation import Rows, check_finite_in, held_out_rows, take
@@ -125,8 +126,12 @@ class MemoryPart:
         return int(self.X.shape[0] if hasattr(self.X, "shape") else len(self.X))
 
     def __sizeof__(self) -> int:
-        """Bytes, by which a worker decides what to write to disk."""
-        return object.__sizeof__(self) + sum(_bytes(values) for values in (self.X, self.y, self.weight))
+        """Bytes, by which a worker decides what to write to disk: it asks once, before a job has prepared the rows."""
+        given = sum(_bytes(values) for values in (self.X, self.y, self.weight))
+        made = 16 * len(self)  # codes, and weights with those of classes
+        if is_frame(self.X):
+            made += 8 * len(self) * self.X.shape[1]  # the matrix of one, mostly a copy
+        return object.__sizeof__(self) + given + made
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: self.__dict__[name] for name in ("number", "X", "y", "weight")}
