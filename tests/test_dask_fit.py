@@ -262,6 +262,46 @@ def test_callbacks(client):
     assert not any(array.any() for array in net.state_dict().values())
 
 
+CHANGES = {
+    r"net.optimizer from Adam\(.*betas=.* to SGD\(lr=0.1, momentum=0.9": {"optimizer": fp.SGD(0.1, momentum=0.9)},
+    r"net.optimizer from Adam.* to Adam\(.*eps=0.5": {"optimizer": fp.Adam(eps=0.5)},
+    r"net.optimizer from Adam.* to Adam\(.*eps=0.25": {"settings": {"eps": 0.25}},
+    r"net.l2 from 0.0 to 0.1: on a cluster only": {"l2": 0.1},
+    r"net.l1 from 0.0 to 0.1, net.clip_norm from None to 2.0": {"clip_norm": 2.0, "l1": 0.1},
+}
+
+
+@pytest.mark.parametrize("message", CHANGES)
+def test_callbacks_change_rates_and_weights_only(client, message):
+    class Changing:
+        def on_epoch_end(self, net: fp.Network, epoch: int, logs: dict[str, float]) -> None:
+            net.optimizer = fp.Adam(0.5)  # another rate
+            if epoch == 1:
+                net.optimizer.settings.update(CHANGES[message].get("settings", {}))
+                vars(net).update({name: value for name, value in CHANGES[message].items() if name != "settings"})
+
+    net = network("adam")
+    with pytest.raises(ValueError, match=message):
+        trained(client, net, epochs=4, callbacks=Changing())
+    assert repr(net.optimizer) == repr(fp.Adam(0.5))
+    assert (net.l1, net.l2, net.clip_norm) == (0.0, 0.0, None)
+    assert (net.epochs_done, len(net.history_["loss"])) == (2, 2)
+    assert net.history_["lr"] == [0.001, 0.5]
+    net.fit(X, LABELS, 1, progress=False)  # is as good as ever
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e90])
+def test_partitions_count_by_the_sums_of_their_weights(client, scale):
+    """All rows in one update of each partition: the mean of the steps is the step of all rows together."""
+    weights = scale * np.concatenate([WEIGHTS[:320] + 1, 1e-3 * (WEIGHTS[320:] + 1)])
+    arguments = {"epochs": 1, "batch_size": None, "sample_weight": weights, "class_weight": {0: 1.0, 1: 3.0}}
+    here, there = (network(fp.SGD(0.5), dtype="float64") for _ in range(2))
+    here.fit(X, LABELS, progress=False, **arguments)
+    trained(client, there, n_partitions=4, sync_every=1, **arguments)
+    for name, array in here.state_dict().items():
+        np.testing.assert_allclose(there.state_dict()[name], array, rtol=1e-10, atol=1e-12, err_msg=name)
+
+
 @pytest.mark.parametrize("mode", ["local", "sync"])
 def test_early_stopping_restores_the_best(client, mode):
     net = network(fp.SGD(fp.schedules.Exponential(0.5, 1.3)))  # goes well, then badly
@@ -436,6 +476,19 @@ def test_refused(client, message):
     with pytest.raises((ValueError, TypeError), match=message):
         fit(X=X, **arguments, progress=False)
     assert not net.is_built
+
+
+def test_what_is_wrong_with_rows_to_validate_with_is_said_of_them(client):
+    bad, odd = X.copy(), LABELS.copy()
+    bad[637, 2], odd[639] = np.nan, 7
+    for message, arguments in {
+        "X_val of partition 7 must be finite, got nan in row 77, column 2": {"X_val": bad},
+        "X_val of partition 0 has 5 features, expected 6": {"X_val": X[:, :5]},
+        "y_val of partition 7 has labels never seen": {"y_val": odd},
+        "X_val, y_val: y has 5 rows but X has 640": {"y_val": LABELS[:5]},
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            trained(client, network(), **{"X_val": X, "y_val": LABELS} | arguments)
 
 
 def test_the_arguments_of_a_run_go_through_json(client):

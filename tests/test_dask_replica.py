@@ -92,7 +92,7 @@ def share_of(number=0, n_rounds=1, epoch=0, lr=0.05, n=1000):
 def after(state, layout, answers, n_partitions):
     """The state after a round."""
     told = [s for answer in answers for s in answer.statistics]
-    mean = sums.total([node for a in answers for node in a.sums], n_partitions) / sum(s.n_rows for s in told)
+    mean = sums.total([node for a in answers for node in a.sums], n_partitions) / sum(s.mass for s in told)
     return State(layout.origin(state.vector) + mean, state.count + max(s.n_updates for s in told))
 
 

@@ -91,10 +91,11 @@ def fit(
         than on one machine. None takes all rows.
     mode : {"local", "sync"}, default "local"
         "local": each partition trains a replica of the network for `sync_every` updates; then the mean of what the
-        replicas learnt, weighted by rows, is what the network learns. Optimizer state and running statistics are
-        averaged alike. A round takes its slowest worker's time and some 40 ms.
+        replicas learnt, weighted by rows or the sums of their weights, is what the network learns. Optimizer state and
+        running statistics are averaged alike. A round takes its slowest worker's time and some 40 ms.
         "sync": each update is made with the gradient of a whole batch, summed over partitions: what `Network.fit` does
-        on all rows in one place, to rounding. Each update costs a round, some 40 ms, whatever there is to compute.
+        on all rows in one place, to rounding; only dropout drops other units, as many, unless `shuffle` is False. Each
+        update costs a round, some 40 ms, whatever there is to compute.
     sync_every : int, optional
         Updates of the largest partition from one round to the next, at most; not in mode "sync". By default what one
         core should do in about 0.25 s, by the size of the network, but at most a sixteenth of an epoch, or 20 if that
@@ -142,11 +143,10 @@ def fit(
     ------
     ValueError, TypeError
         If an argument does not fit, a partition does not (its number is named), or a worker has other versions of
-        fastprop, numba or numpy. Before the first round, and the network is as before.
+        fastprop, numba or numpy. Before the first round, and the network is as before. After an epoch, if a callback
+        changed a setting other than the learning rate.
     DivergenceError
         If a loss or a weight becomes NaN or infinite, naming partition and round.
-    ValueError
-        At the end of an epoch, if a callback changed something else than weights and the learning rate.
     ClusterError
         If the cluster cannot go on: no worker for 20 seconds, the scheduler or the connection to it gone, data lost
         that Dask cannot compute again, or tasks that kill their workers. Its `net` is the network.
@@ -236,7 +236,7 @@ def _validation_parts(net: Network, cluster: Cluster, held: Mapping[str, Any]) -
     """The partitions to validate with; that they are skewed or few is no matter."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        return partitions(net, cluster=cluster, **held)
+        return partitions(net, cluster=cluster, suffix="_val", **held)
 
 
 class Course:
@@ -290,7 +290,7 @@ class Course:
         elif validates:
             validate = validator(net, crew, held_out=True)
         bar.compiling("kernels on the workers")
-        rounds = self._rounds(crew, run, batch_size, data.least_rounds)
+        rounds = self._rounds(crew, run, batch_size, data)
         slots = first_slots(self.outer, np.zeros(layout_of(net).n_parameters, net.dtype))
         with keeping.keeping(net, settings) as keeper:
             return Training(net, rounds, settings, validate, bar, run, slots, keeper).run()
@@ -321,13 +321,15 @@ class Course:
                 stacklevel=4,
             )
 
-    def _rounds(self, crew: Crew, run: Run, batch_size: int | None, least_rounds: int) -> Rounds:
+    def _rounds(self, crew: Crew, run: Run, batch_size: int | None, data: Partitions) -> Rounds:
         first = run.first_epoch
         if self.mode == "sync":
             return SyncRounds(self.net, crew, first, batch_size, self.settings.shuffle)
         assert self.sync_every is not None
         factor = rate_factor(self.net.optimizer, self.settings.batch_size, batch_size)
-        return LocalRounds(self.net, crew, first, batch_size, factor, self.sync_every, least_rounds, self.outer)
+        return LocalRounds(
+            self.net, crew, first, batch_size, factor, self.sync_every, data.least_rounds, self.outer, data.mean_weight
+        )
 
     def _arguments(self, data: Partitions) -> dict[str, Any]:
         """What must be the same when the run goes on from a checkpoint, through JSON as it will have gone."""

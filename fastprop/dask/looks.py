@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,7 @@ class Question:
     classes: np.ndarray | None
     validation_fraction: float = 0.0
     seed: int = 0
+    suffix: str = ""  # of the names of X and y in messages, such as "_val"
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +86,8 @@ class Look:
         Bad rows that are left out.
     sizes : ndarray of int, or None
         Of files: rows to train on of each piece.
+    suffix : str
+        See `Question`.
     """
 
     number: int
@@ -100,39 +103,52 @@ class Look:
     n_held: int = 0
     n_skipped: int = 0
     sizes: np.ndarray | None = None
+    suffix: str = ""
+
+    @property
+    def x(self) -> str:
+        """What messages call the rows."""
+        return f"X{self.suffix} of partition {self.number}"
+
+    @property
+    def of_y(self) -> str:
+        """What messages call their targets."""
+        return f"y{self.suffix} of partition {self.number}"
 
 
 def look(part: Part, question: Question) -> Look:
     """Look at all rows of a partition. An error is part of what is told: the client raises that of the first one."""
+    name = f"partition {part.number}" + (f" of X{question.suffix}" if question.suffix else "")
     try:
         if isinstance(part, FilePart):
-            return _look_at_files(part, question)
+            return replace(_look_at_files(part, question), suffix=question.suffix)
         assert isinstance(part, MemoryPart)
-        return _look(part, question)
+        return replace(_look(part, question), suffix=question.suffix)
     except FileError as error:
-        return Look(part.number, error=FileError(f"partition {part.number}: {error}"))
+        return Look(part.number, error=FileError(f"{name}: {error}"))
     except OSError as error:
-        what = f"worker {this_worker()[0]} cannot read partition {part.number}: {error.strerror}"
+        what = f"worker {this_worker()[0]} cannot read {name}: {error.strerror}"
         return Look(part.number, error=type(error)(error.errno, what, error.filename))
     except (ValueError, TypeError) as error:
         return Look(part.number, error=error)
 
 
 def _look(part: MemoryPart, question: Question) -> Look:
-    of = f"of partition {part.number}"
+    suffix, of = question.suffix, f"of partition {part.number}"
+    x, y_name = f"X{suffix} {of}", f"y{suffix} {of}"
     if part.X is None or not hasattr(part.X, "__len__"):
-        raise TypeError(f"X {of} must be a 2-D array or a data frame, got {type(part.X).__name__}")
+        raise TypeError(f"{x} must be a 2-D array or a data frame, got {type(part.X).__name__}")
     n = len(part)
     if part.y is None:
-        raise ValueError(f"y {of} is missing: lists of X alone must hold pairs (X, y)")
+        raise ValueError(f"{y_name} is missing: lists of X alone must hold pairs (X, y)")
     if n == 0:
-        check_rows(np.asarray(part.y), 0, f"y {of}")
+        check_rows(np.asarray(part.y), 0, y_name)
         return Look(part.number)
-    matrix = check_matrix(part.X, f"X {of}")
+    matrix = check_matrix(part.X, x)
     if question.layers:
-        check_sparse(question.layers, matrix, f"X {of}")
-    check_finite_x(matrix, question.dtype, f"X {of}")
-    array = read_targets(part.y, f"y {of}")
+        check_sparse(question.layers, matrix, x)
+    check_finite_x(matrix, question.dtype, x)
+    array = read_targets(part.y, y_name)
     weights = check_weights(part.weight, n, f"sample_weight {of}")
     if weights is not None and not (weights.max() == 0 or 1e-100 < weights.max() < 1e100):
         raise ValueError(f"sample_weight {of} must be within 1e-100..1e100, got {weights.max():g}")
@@ -144,7 +160,7 @@ def _look(part: MemoryPart, question: Question) -> Look:
         matrix.feature_names,
         dtypes_of(part.X, matrix),
         array.shape[1:],
-        look_at_targets(array, question, n, _outputs(question.layers, matrix.n_columns), f"y {of}"),
+        look_at_targets(array, question, n, _outputs(question.layers, matrix.n_columns), y_name),
         float(n if weights is None else weights.sum()),
         n_held=round(n * question.validation_fraction),
     )
@@ -160,7 +176,7 @@ def _look_at_files(part: FilePart, question: Question) -> Look:
     seen: list[Labels | Numbers] = []
     ys: list[np.ndarray] = []
     width = _outputs(question.layers, data.n_features)
-    name = f"y of partition {part.number}"
+    name = f"y{question.suffix} of partition {part.number}"
     y_shape: tuple[int, ...] = ()
 
     def look_at_ys() -> None:

@@ -42,12 +42,15 @@ class Share:
     number, n_rounds : int
     rates : ndarray of float64
         The learning rates of the updates from `State.count` on, as many as the busiest partition makes.
+    mean_weight : float
+        Of a row. Changes are multiplied by sums of weights in this unit: weights may be of any size, float32 not.
     """
 
     epoch: int
     number: int
     n_rounds: int
     rates: np.ndarray
+    mean_weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,8 @@ class Statistics:
     """What a partition tells of its part of a round, besides the change.
 
     `loss` and `penalty` are sums over rows (weighted by `weight`, whose sum over the rows is given); `seconds` is the
-    time that the worker took for it, reading included.
+    time that the worker took for it, reading included. `mass` is what the change of a replica was multiplied with: its
+    rows, or the sum of their weights in the unit `Share.mean_weight`.
     """
 
     number: int
@@ -66,6 +70,7 @@ class Statistics:
     penalty: float
     n_skipped: int
     seconds: float
+    mass: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -52,7 +52,7 @@ class Given(Schedule):
 def train_group(job: Job, state: State, share: Share, parts: Sequence[Part], n_partitions: int) -> Answer:
     """One round of mode "local" on some partitions that follow each other, in order.
 
-    Each trains a replica that begins with `state`, and adds n_rows times the change of it to the sums; see
+    Each trains a replica that begins with `state`, and adds `Statistics.mass` times the change of it to the sums; see
     `Layout.origin` for what the change is counted from. A partition that makes no update adds nothing.
 
     Parameters
@@ -89,7 +89,7 @@ def train_group(job: Job, state: State, share: Share, parts: Sequence[Part], n_p
             if told.n_updates:
                 if not replicas.is_finite():
                     raise _divergence("weights", part.number, _place(share))
-                sums.add(part.number, replicas.change(told.n_rows))
+                sums.add(part.number, replicas.change(told.mass))
             statistics.append(replace(told, seconds=time.perf_counter() - start))
         nodes = [replace(node, vector=replicas.vector(node.vector)) for node in sums.nodes]
     return Answer(nodes, statistics, address)
@@ -111,7 +111,14 @@ def _round(job: Job, share: Share, part: Part, n_threads: int) -> Statistics:
         penalty=penalty,
         n_skipped=getattr(part, "n_skipped", 0),
         seconds=0.0,  # not over yet
+        mass=_mass(rows, share.mean_weight) if n_updates else 0.0,
     )
+
+
+def _mass(rows: Rows, mean_weight: float) -> float:
+    """What rows count for in the mean of the replicas: as in the loss of all rows together."""
+    weights = rows.weights_used
+    return float(rows.n_used if weights is None else weights.sum() / mean_weight)
 
 
 def train(job: Job, share: Share, number: int, rows: Rows, n_threads: int) -> tuple[float, float, float]:

@@ -1,7 +1,8 @@
 """A round of training on a cluster, as the client sees it: a pure function from where training stands to where it does.
 
-Mode "local": each partition trains a replica, and the mean change, weighted by rows, is what the round brings. Mode
-"sync": one update of the network, by the gradient of one batch whose rows lie in any partitions.
+Mode "local": each partition trains a replica, and the mean change, weighted by rows or the sums of their weights, is
+what the round brings. Mode "sync": one update of the network, by the gradient of one batch whose rows lie in any
+partitions.
 """
 
 from __future__ import annotations
@@ -107,6 +108,8 @@ class LocalRounds:
     least_rounds : int
         Of an epoch.
     outer : Optimizer or None
+    mean_weight : float, default 1
+        Of a row.
     """
 
     def __init__(
@@ -119,9 +122,10 @@ class LocalRounds:
         sync_every: int,
         least_rounds: int,
         outer: Optimizer | None,
+        mean_weight: float = 1.0,
     ) -> None:
         self.layout, self.crew, self.first_epoch, self.outer = layout_of(net), crew, first_epoch, outer
-        self.rate_factor = rate_factor
+        self.rate_factor, self.mean_weight = rate_factor, mean_weight
         self.updates = np.array([-(-n // min(n, batch_size or n)) if n else 0 for n in crew.rows])
         self.n_rounds = max(1, least_rounds, -(-int(self.updates.max()) // sync_every))
 
@@ -131,7 +135,7 @@ class LocalRounds:
         first, last = (self.updates * number // self.n_rounds for number in (point.number, point.number + 1))
         count = point.state.count
         rates = self.rate_factor * tabulate(rate, count, int((last - first).max()))
-        share = Share(self.first_epoch + point.epoch, point.number, self.n_rounds, rates)
+        share = Share(self.first_epoch + point.epoch, point.number, self.n_rounds, rates, self.mean_weight)
 
         def work(state: Any, numbers: range) -> Task:
             return train_group, crew.job, state, share, [crew.parts[i] for i in numbers], n_partitions
@@ -139,13 +143,13 @@ class LocalRounds:
         what = f"round {point.number} of epoch {share.epoch}"
         answers = crew.answers(point.state, work, what, "round")
         told = told_by(answers)
-        n_rows = sum(one.n_rows for one in told)
+        n_rows, mass = sum(one.n_rows for one in told), sum(one.mass for one in told)
         busiest = int(self.updates.argmax())
         made = State(point.state.vector, count + int(last[busiest] - first[busiest]))
         slots = point.slots
-        if n_rows:  # else all weights were zero
+        if mass:  # else all weights were zero
             with np.errstate(over="ignore", invalid="ignore"):
-                change = total([node for answer in answers for node in answer.sums], n_partitions) / n_rows
+                change = total([node for answer in answers for node in answer.sums], n_partitions) / mass
                 vector, slots = self._stepped(point, change)
             if not np.isfinite(vector).all():
                 raise DivergenceError(f"the weights became NaN or infinite in {what}. {ADVICE}")

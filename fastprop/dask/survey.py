@@ -6,6 +6,7 @@ Each partition is looked at where it lies; the client merges what it is told in 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,8 @@ class Partitions:
         Partitions without rows that were left out.
     n_skipped : int
         Bad rows that are left out.
+    mean_weight : float
+        Of a row, class weights included.
     least_rounds : int
         Rounds of an epoch that bound what one reads from files.
     """
@@ -64,6 +67,7 @@ class Partitions:
     names: tuple[str, ...] | None
     n_empty: int = 0
     n_skipped: int = 0
+    mean_weight: float = 1.0
     least_rounds: int = 1
 
     def updates(self, batch_size: int | None) -> list[int]:
@@ -82,6 +86,7 @@ def partitions(
     class_weight: Any = None,
     validation_fraction: float = 0.0,
     mode: str = "local",
+    suffix: str = "",
 ) -> Partitions:
     """Put the rows on the workers, look at them, and build the network for them.
 
@@ -99,6 +104,8 @@ def partitions(
     validation_fraction : float in [0, 1), default 0
         Of each partition.
     mode : {"local", "sync"}
+    suffix : str, default ""
+        Of the names of X and y in messages: "_val" for rows to validate with.
 
     Raises
     ------
@@ -114,14 +121,14 @@ def partitions(
     """
     fraction = check_fraction("validation_fraction", validation_fraction)
     draft, data = net if isinstance(net, Draft) else Ready(net), None
-    question = replace(draft.question(), validation_fraction=fraction)
+    question = replace(draft.question(), validation_fraction=fraction, suffix=suffix)
     if isinstance(X, Dataset) or are_paths(X):
         if sample_weight is not None:
             raise ValueError("sample_weight is for rows that are not in files: it must be None")
         data = as_known(dataset_of(X, y, n_partitions), draft.net)
         parts = file_parts(question, data, n_partitions, mode, cluster)
     else:
-        parts = placed(blocks_of(X, y, sample_weight, n_partitions), cluster)
+        parts = placed(_blocks(X, y, sample_weight, n_partitions, suffix), cluster)
     looks = _looked(parts, question, cluster)
     kept = _check(looks, draft.net)
     _check_held(kept, fraction)
@@ -145,8 +152,19 @@ def partitions(
         first.names,
         n_empty=len(looks) - len(kept),
         n_skipped=sum(seen.n_skipped for seen in looks),
+        mean_weight=_mean_weight(kept, resolved),
         least_rounds=max(1 if seen.sizes is None else -(-seen.n_bytes // PASS_BYTES) for seen in kept),
     )
+
+
+def _blocks(X: Any, y: Any, sample_weight: Any, n_partitions: int, suffix: str) -> Any:
+    """See `inputs.blocks_of`, whose messages say X and y whatever these are to the user."""
+    try:
+        return blocks_of(X, y, sample_weight, n_partitions)
+    except (ValueError, TypeError) as error:
+        if not suffix:
+            raise
+        raise type(error)(f"X{suffix}, y{suffix}: {error}") from error
 
 
 def _looked(parts: list[Any], question: Question, cluster: Cluster) -> list[Look]:
@@ -171,7 +189,8 @@ def _looked(parts: list[Any], question: Question, cluster: Cluster) -> list[Look
                 raise Lost(f"partition {number} could not be made: {error}") from error
             if part.status == "error" and not isinstance(error, (FileError, OSError)):
                 what = f"{type(error).__name__}: {error}"
-                raise ValueError(f"partition {number} could not be made: {what}") from error
+                of = f" of X{question.suffix}" if question.suffix else ""
+                raise ValueError(f"partition {number}{of} could not be made: {what}") from error
         raise
 
 
@@ -185,16 +204,16 @@ def _check(looks: list[Look], net: Network | None) -> list[Look]:
             raise seen.error
     kept = [seen for seen in looks if seen.n_rows]
     if not kept:
-        raise ValueError(f"X is empty: none of its {len(looks)} partitions has rows")
+        raise ValueError(f"X{looks[0].suffix} is empty: none of its {len(looks)} partitions has rows")
     names = getattr(net, "feature_names_in_", None)
     for seen in kept:
         _check_columns(seen, kept[0], None if names is None else tuple(names))
         if net is not None and net.is_built and seen.n_columns != net.n_features_:
-            raise ValueError(f"X of partition {seen.number} has {seen.n_columns} features, expected {net.n_features_}")
+            raise ValueError(f"{seen.x} has {seen.n_columns} features, expected {net.n_features_}")
         if seen.y_shape != kept[0].y_shape:
             shapes = [("n", *shape) for shape in (seen.y_shape, kept[0].y_shape)]
             raise ValueError(
-                f"y of partition {seen.number} has the shape ({', '.join(map(str, shapes[0]))}), that of partition "
+                f"{seen.of_y} has the shape ({', '.join(map(str, shapes[0]))}), that of partition "
                 f"{kept[0].number} ({', '.join(map(str, shapes[1]))})"
             )
     if not sum(seen.weight for seen in kept):
@@ -213,23 +232,20 @@ def _check_columns(seen: Look, first: Look, fitted: tuple[str, ...] | None) -> N
             missing, more = [n for n in names if n not in seen.names], [n for n in seen.names if n not in names]
             parts = [f"{what} {some(found)}" for what, found in (("lacks", missing), ("adds", more)) if found]
             what = " and ".join(parts) or "has them in another order"
-            raise ValueError(f"X of partition {seen.number} must have the columns as {whose}; it {what}")
+            raise ValueError(f"{seen.x} must have the columns as {whose}; it {what}")
     if (seen.names is None) != (first.names is None):
         which = "no names" if seen.names is None else "names"
         raise ValueError(
-            f"X of partition {seen.number} has {which} of columns, that of partition {first.number} has "
+            f"{seen.x} has {which} of columns, that of partition {first.number} has "
             f"{'none' if first.names is None else 'some'}: give all as arrays, or all as data frames"
         )
     if seen.n_columns != first.n_columns:
-        raise ValueError(
-            f"X of partition {seen.number} has {seen.n_columns} columns, that of partition {first.number} "
-            f"{first.n_columns}"
-        )
+        raise ValueError(f"{seen.x} has {seen.n_columns} columns, that of partition {first.number} {first.n_columns}")
     for j, (ours, theirs) in enumerate(zip(seen.dtypes, first.dtypes, strict=False)):
         if ours != theirs:
             column = f", column {seen.names[j]!r}," if seen.names is not None and len(seen.dtypes) > 1 else ""
             raise TypeError(
-                f"X of partition {seen.number}{column} has dtype {ours}, that of partition {first.number} {theirs}: "
+                f"{seen.x}{column} has dtype {ours}, that of partition {first.number} {theirs}: "
                 f"make them one, as by astype({theirs!r}), once you know why they differ"
             )
 
@@ -237,16 +253,23 @@ def _check_columns(seen: Look, first: Look, fitted: tuple[str, ...] | None) -> N
 def _facts(kept: list[Look], rows: list[int], class_weight: Any) -> Facts:
     """What a draft is told."""
     first, classes = kept[0], None
-    n_rows = sum(seen.n_rows for seen in kept)
-    mean_weight = sum(seen.weight for seen in kept) / n_rows
+    weights = None
     if isinstance(first.y, Labels):
         classes = merged_labels(kept)
         weights = _resolve(class_weight, kept, classes)
-        if weights is not None:
-            of_rows = [weights[label] * n for seen in kept for label, n in zip(*_counted(seen), strict=True)]
-            mean_weight *= sum(of_rows) / n_rows
+    mean_weight = _mean_weight(kept, weights)
     dtype = "float32" if set(first.dtypes) == {"float32"} else "float64"
     return Facts(first.n_columns, dtype, classes, first.y_shape[0] if first.y_shape else 1, rows, mean_weight)
+
+
+def _mean_weight(kept: list[Look], weights: Mapping[Any, float] | None) -> float:
+    """Of a row, as if labels and sample weights had nothing to do with each other."""
+    n_rows = sum(seen.n_rows for seen in kept)
+    of_class = 1.0
+    if weights is not None:
+        of_rows = [weights[label] * n for seen in kept for label, n in zip(*_counted(seen), strict=True)]
+        of_class = sum(of_rows) / n_rows
+    return of_class * sum(seen.weight for seen in kept) / n_rows
 
 
 def _counted(seen: Look) -> tuple[list[Any], list[int]]:
@@ -295,16 +318,16 @@ def merged_labels(kept: list[Look], most: int | None = None) -> np.ndarray:
         if found is not None and (labels.dtype.kind in "biuf") != (found.dtype.kind in "biuf"):
             kinds = ["numbers" if a.dtype.kind in "biuf" else "no numbers" for a in (labels, found)]
             raise TypeError(
-                f"labels in y must be of one type: in partition {seen.number} they are {kinds[0]} ({some(labels)}), "
-                f"before {kinds[1]} ({some(found)})"
+                f"labels in y{seen.suffix} must be of one type: in partition {seen.number} they are {kinds[0]} "
+                f"({some(labels)}), before {kinds[1]} ({some(found)})"
             )
         try:
             found = labels if found is None else np.unique(np.concatenate([found, labels]))
         except TypeError as error:
-            raise TypeError(f"labels in y must be of one type that can be sorted: {error}") from error
+            raise TypeError(f"labels in y{seen.suffix} must be of one type that can be sorted: {error}") from error
         if most is not None and len(found) > most:
             raise ValueError(
-                f"y of partition {seen.number} has the labels {some(labels)}: with those of the partitions before "
+                f"{seen.of_y} has the labels {some(labels)}: with those of the partitions before "
                 f"there are {len(found)} ({some(found)}), but the network is for {most} classes"
             )
     assert found is not None
