@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import threading
@@ -24,7 +25,7 @@ from distributed.scheduler import KilledWorker
 from fastprop.dask import cluster as clusters
 from fastprop.dask import opening
 from fastprop.dask.cluster import Cluster, Lost, cut
-from fastprop.dask.job import check_wanted, stamp
+from fastprop.dask.job import Unfit, check_wanted, stamp, this_worker
 from fastprop.dask.opening import opened
 from fastprop.dask.versions import SET, agreed
 
@@ -149,7 +150,7 @@ def _work() -> None:
     go_on.wait(20)
 
 
-def test_ctrl_c_gets_through_and_leaves_no_task(client):
+def test_ctrl_c_gets_through_and_leaves_no_task(client, caplog):
     def interrupt() -> None:
         at_work.wait(20)
         os.kill(os.getpid(), signal.SIGINT)
@@ -159,6 +160,9 @@ def test_ctrl_c_gets_through_and_leaves_no_task(client):
         cluster.gather([cluster.submit(_work, name="round") for _ in range(3)], "work")
     assert cluster.left() == []
     go_on.set()
+    client.sync(asyncio.sleep, 0.05)
+    gc.collect()
+    assert "never retrieved" not in caplog.text
 
 
 OWN = {"fastprop": "1.0", "numba": "0.61", "numpy": "2.0", "instruction set": "avx512"}
@@ -190,6 +194,28 @@ def test_workers_that_die_while_versions_are_compared_are_left_alone(cluster, mo
         assert cluster.finds_unfit()
     assert [address for address, _ in cluster.workers()] == [two]
     assert not cluster.finds_unfit()  # is said once
+
+
+def _only_at(address: str) -> str:
+    here = this_worker()[0]
+    if here != address:
+        raise Unfit("other versions")
+    return here
+
+
+def test_tasks_that_a_late_worker_cannot_do_are_done_by_others(cluster, monkeypatch):
+    [one, two] = [address for address, _ in cluster.workers()]
+    found = {one: stamp(), two: stamp()}
+    monkeypatch.setattr(cluster.client, "run", lambda *arguments, workers, **options: {a: found[a] for a in workers})
+    cluster.check_versions("sync")
+    submit: Any = lambda: [cluster.submit(_only_at, one, name="round", address=two)]  # noqa: E731
+    with pytest.raises(Lost, match="round 1: other versions"):
+        cluster.run(submit, "round 1")
+    cluster._known.remove(two)
+    found[two] = ImportError("no fastprop")
+    with pytest.warns(RuntimeWarning, match=f"worker {two} is left out: it has ImportError: no fastprop"):
+        assert cluster.run(submit, "round 1") == [one]
+    assert cluster.run(submit, "round 2") == [one]  # no warning
 
 
 def test_clients_are_checked(client):

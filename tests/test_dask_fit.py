@@ -11,6 +11,7 @@ import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,15 +20,19 @@ from dask_clusters import arrays_of, local
 
 pytest.importorskip("distributed")
 
+import dask
 import dask.array as da
 from distributed import Client, Future
+from distributed.scheduler import KilledWorker
 
 import fastprop as fp
-from fastprop.dask import ClusterError, course, crew
+from fastprop.dask import ClusterError, cluster, course, crew, job
 from fastprop.dask.conversion import penalty_factor, rate_factor, replica_rows, schedule_steps
 from fastprop.dask.cost import sync_every_of, update_seconds, usual_sync_every
 from fastprop.dask.course import fit
+from fastprop.dask.inputs import blocks_of, placed
 from fastprop.dask.messages import State
+from fastprop.dask.opening import opened
 from fastprop.dask.outer import stepped
 from fastprop.dask.rounds import LocalRounds, Point, SyncRounds
 
@@ -434,6 +439,85 @@ def test_divergence(client, mode):
         trained(client, net, mode=mode, epochs=3, batch_size=BATCH if mode == "sync" else 40)
     assert all(np.isfinite(array).all() for array in net.state_dict().values())
     assert net._parameters.count == (5 if mode == "local" else 6)
+
+
+def test_a_batch_of_one(client, monkeypatch):
+    """Workers are welcomed with two rows."""
+    monkeypatch.setattr(cluster.Cluster, "finds_unfit", lambda _: pytest.fail("a welcome failed"))
+    trained(client, network(), batch_size=1, n_partitions=2, epochs=1, sync_every=40)
+
+
+def test_a_late_worker_with_other_versions_is_left_out(monkeypatch):
+    real = job.stamp()
+
+    class Scaling:
+        def on_epoch_end(self, net: fp.Network, epoch: int, logs: dict[str, float]) -> None:
+            if epoch == 0:
+                client.cluster.scale(2)
+                client.wait_for_workers(2, timeout=30)
+
+    with local(1) as client:
+        expected = network()
+        trained(client, expected, epochs=6)
+        [first] = client.scheduler_info()["workers"]
+
+        def stamp(dask_worker: Any = None) -> dict[str, str]:
+            here = job.this_worker()[0] if dask_worker is None else dask_worker.address
+            return real if here in ("", first) else real | {"numba": "0.1"}
+
+        monkeypatch.setattr(job, "stamp", stamp)
+        net = network()
+        with pytest.warns(RuntimeWarning, match="is left out: it has numba 0.1 instead of") as warned:
+            trained(client, net, epochs=6, callbacks=Scaling())
+    assert len([one for one in warned if "left out" in str(one.message)]) == 1
+    assert arrays_of(net) == arrays_of(expected)
+
+
+def test_a_client_that_is_closed_while_training(client, monkeypatch):
+    class Closing:
+        def on_epoch_end(self, net: fp.Network, epoch: int, logs: dict[str, float]) -> None:
+            other.close()
+
+    monkeypatch.setattr(crew, "EMBEDDED_BYTES", 0)
+    net, other = network(), Client(client.scheduler.address, set_as_default=False)
+    with pytest.raises(ClusterError, match="the client is closed") as caught:
+        trained(other, net, callbacks=Closing())
+    assert caught.value.net is net
+    assert net.epochs_done == 1
+
+
+def test_errors_of_the_cluster_can_be_pickled(client):
+    net = network()
+    trained(client, net, epochs=1)
+    for given in (net, None):
+        error = pickle.loads(pickle.dumps(ClusterError("no worker", given)))
+        assert str(error) == "no worker"
+        assert error.net is None if given is None else arrays_of(error.net) == arrays_of(net)
+
+
+@dask.delayed(pure=False)
+def _killing() -> None:
+    raise KilledWorker("fastprop_part-1", SimpleNamespace(address="tcp://there"), 3)
+
+
+def test_a_partition_that_kills_workers_is_named(client):
+    parts = [dask.delayed((X[:100], LABELS[:100])), _killing()]
+    with pytest.raises(ClusterError, match=r"partition 1 could not be made: .*lost its worker, 4 times.*memory"):
+        fit(network(), parts, client=client, progress=False)
+
+
+def test_partitions_are_placed_with_few_questions(client, monkeypatch):
+    asked, call = [], cluster.Cluster._call
+    monkeypatch.setattr(
+        cluster.Cluster, "_call", lambda self, name, **options: (asked.append(name), call(self, name, **options))[1]
+    )
+    with opened(client) as ours:
+        futures = placed(blocks_of(X, LABELS, None, 40), ours)
+        assert len(asked) < 5
+        ours.gather(futures, "parts")
+        held = [key for keys in client.has_what().values() for key in keys if key.startswith("fastprop_part")]
+        assert len(held) == 40
+        assert all(client.has_what().values())
 
 
 def test_a_lost_cluster_is_an_error_with_the_network(client, monkeypatch):
