@@ -270,6 +270,48 @@ def test_files_with_other_columns(write, tmp_path, other, message):
         ParquetSource(tmp_path)
 
 
+def indexed(index, **columns):
+    """A table as pandas writes a frame of these columns."""
+    pd = pytest.importorskip("pandas")
+    return pa.Table.from_pandas(pd.DataFrame({"x": [1.0, 2.0, 3.0], **columns}, index=index))
+
+
+def test_an_index_is_no_feature(write, tmp_path):
+    pd = pytest.importorskip("pandas")
+    path = write(indexed([2, 0, 1]), "t/a.parquet")
+    assert "__index_level_0__" in pq.read_schema(path).names
+    write(indexed(None), "t/b.parquet")  # a range is no column
+    write(indexed(pd.date_range("2026-01-01", periods=3, name="day")), "t/c.parquet")
+    assert ParquetSource(tmp_path / "t").columns == {"x": "number"}
+    named = write(indexed(pd.Index([5, 6, 7], name="age"), label=["a", "b", "a"]), "d.parquet")
+    assert from_parquet(named, "label").features.feature_names == ("x",)
+    assert read(ParquetSource(named, columns=["age"])) == {"age": [5, 6, 7]}
+    assert list(ParquetSource(named, ignore=["age"]).columns) == ["x", "label"]
+    with pytest.raises(FileError, match="no column of .*d.parquet is left to learn from: 'age' is an index"):
+        ParquetSource(named, ignore=["x", "label"])
+
+
+def test_an_index_that_is_asked_for_is_read(write):
+    pd = pytest.importorskip("pandas")
+    path = write(indexed(pd.Index([5, 6, 7], name="age")))
+    data = from_parquet(path, "age")
+    assert data.features.feature_names == ("x",)
+    np.testing.assert_array_equal(data.head(3)[1], [5, 6, 7])
+    data = from_parquet(path).for_network(("age", "x"), None)  # that of a frame with a column "age"
+    np.testing.assert_array_equal(data.head(3)[0], [[5, 1], [6, 2], [7, 3]])
+    plain = from_parquet(write(pa.table({"age": [5.0, 6, 7], "x": [1.0, 2, 3]}), "plain.parquet"), prepare=True)
+    prepared = from_parquet(path).prepare(plain.preparation)
+    np.testing.assert_array_equal(prepared.head(3)[0], plain.head(3)[0])
+
+
+@pytest.mark.parametrize(
+    "notes", [b"{", b"[]", b'{"index_columns": 3}', b'{"index_columns": [{"kind": "range"}, null]}']
+)
+def test_notes_of_pandas_that_cannot_be_read(write, notes):
+    table = pa.table({"x": [1.0]}).replace_schema_metadata({b"pandas": notes})
+    assert ParquetSource(write(table)).columns == {"x": "number"}
+
+
 def test_a_row_is_counted_within_its_file(write, tmp_path):
     write(numbers(10), "a.parquet", row_group_size=4)
     write(numbers(10), "b.parquet", row_group_size=4)

@@ -114,6 +114,9 @@ def from_parquet(
     Row groups are read in random order, several side by side, and rows shuffled within windows of them: files with row
     groups that are small beside a window (an eighth of `memory_limit`) are shuffled best.
 
+    The index of a data frame that pandas or Dask wrote is no feature: its columns are left out, unless one is the
+    target, or a network was trained on a column of that name. `frame.reset_index()` before writing keeps them.
+
     Parameters
     ----------
     paths : path-like or sequence of path-like
@@ -140,7 +143,7 @@ def from_parquet(
         If a row group is so large that reading it takes more than half of `memory_limit`.
     """
     n_bytes = parse_bytes("memory_limit", memory_limit)
-    source = ParquetSource(paths, ignore=names_of(ignore), memory_limit=n_bytes)
+    source = ParquetSource(paths, ignore=names_of(ignore), memory_limit=n_bytes, keep=names_of(target))
     source.warn_of_large_groups(int(READING_SHARE * n_bytes))
     return _table(source, target, prepare, memory_limit, on_bad_rows)
 

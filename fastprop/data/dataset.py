@@ -236,7 +236,7 @@ class Dataset:
         part = copy.copy(self)
         part.__dict__.pop("_sample", None)
         if isinstance(how, Preparation):
-            part.features = self._with_our_target(how)
+            part.source, part.features = self.source.including(how.columns), self._with_our_target(how)
         else:
             options = Prepare() if how is True else how
             if not isinstance(options, Prepare):
@@ -281,6 +281,7 @@ class Dataset:
         if isinstance(self.features, PlainColumns) and feature_names is not None:
             part = copy.copy(self)
             part.__dict__.pop("_sample", None)
+            part.source = self.source.including(feature_names)
             part.features = replace(self.features, feature_names=tuple(feature_names))
             return part
         return self

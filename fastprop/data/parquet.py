@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import warnings
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from urllib.parse import unquote
 
 from ..arrow import is_string, kind_of
 from ..errors import FileError
+from ..labels import some
 from .arrow_types import cast, common_type, constant, usable_kind
 from .paths import Paths, check_size, file_size, find_files, title, wanted
 from .source import Block, Source, selected
@@ -50,6 +52,8 @@ class ParquetFile:
         As the columns are stored.
     keys : dict of str to str or None
         What the names of its folders say.
+    index : frozenset of str
+        Columns that are the index of a data frame.
     """
 
     path: str
@@ -57,6 +61,7 @@ class ParquetFile:
     footer: Any
     types: dict[str, Any]
     keys: dict[str, str | None]
+    index: frozenset[str]
 
     def groups(self, number: int) -> Iterator[Group]:
         """The row groups that are not empty."""
@@ -95,7 +100,20 @@ def open_parquet(path: str) -> ParquetFile:
     twice = [name for index, name in enumerate(schema.names) if name in schema.names[:index]]
     if twice:
         raise FileError(f"{path}: two columns are named {twice[0]!r}")
-    return ParquetFile(path, n_bytes, footer, dict(zip(schema.names, schema.types, strict=True)), folder_keys(path))
+    types = dict(zip(schema.names, schema.types, strict=True))
+    return ParquetFile(path, n_bytes, footer, types, folder_keys(path), index_columns(schema) & types.keys())
+
+
+def index_columns(schema: Any) -> frozenset[str]:
+    """The columns that a data frame was written with as its index: pandas notes them in the footer, Dask always has one.
+
+    A range is noted without a column. Notes that cannot be read are none.
+    """
+    try:
+        noted = json.loads((schema.metadata or {})[b"pandas"])["index_columns"]
+        return frozenset(name for name in noted if isinstance(name, str))
+    except (KeyError, TypeError, ValueError):
+        return frozenset()
 
 
 def folder_keys(path: str) -> dict[str, str | None]:
@@ -128,7 +146,7 @@ def check_columns(files: Sequence[ParquetFile], names: Sequence[str], others: bo
         for name in names:
             if name not in (file.types if name in first.types else file.keys):
                 raise FileError(f"{file.path} has no column {name!r}, which {first.path} has")
-        more = [name for name in file.types if name not in first.types]
+        more = [name for name in file.types if name not in first.types and name not in file.index]
         if more and not others:
             raise FileError(f"{file.path} has a column {more[0]!r}, which {first.path} has not")
         for name, kind in kinds.items():
@@ -160,9 +178,11 @@ class ParquetSource(Source):
     paths : path, str with a pattern, or an iterable of them
         Files; folders are searched for .parquet, .parq and .pq.
     columns : collection of str, optional
-        Columns to read; default all. Others are not decoded.
+        Columns to read; default all but the index of a data frame. Others are not decoded.
     ignore : collection of str, default=()
         Columns to leave out.
+    keep : collection of str, default=()
+        Columns to read although they are an index.
     memory_limit : int, optional
         In bytes; with a small one blocks are smaller.
 
@@ -180,9 +200,8 @@ class ParquetSource(Source):
         columns: Collection[str] | None = None,
         ignore: Collection[str] = (),
         memory_limit: int | None = None,
+        keep: Collection[str] = (),
     ) -> None:
-        import pyarrow as pa
-
         self._files = [open_parquet(path) for path in find_files(paths, ENDINGS)]
         self._pieces = [group for number, file in enumerate(self._files) for group in file.groups(number)]
         self._largest = max(self._pieces, key=self._bytes_of, default=None)
@@ -190,12 +209,32 @@ class ParquetSource(Source):
         self.n_samples: int | None = sum(group.n_rows for group in self._pieces)
         first = self._files[0]
         names = wanted(first.path, list(first.types | first.keys), columns, ignore)
-        check_columns(self._files, names, others=columns is not None or bool(ignore))
-        self._stored = [name for name in names if name in first.types]
-        self._schema = pa.schema([(name, self._type_of(name)) for name in names])
-        self.columns = {name: kind_of(self._schema.field(name).type) for name in names}
+        if columns is None and not (names := [name for name in names if name in keep or name not in first.index]):
+            raise FileError(f"no column of {first.path} is left to learn from: {some(sorted(first.index))} is an index")
+        self._left_out = frozenset() if columns is not None else first.index - {*names, *ignore}
+        self._others = columns is not None or bool(ignore)
+        self._take(names)
         self._whole: ParquetSource | None = None
         self._block = BLOCK if memory_limit is None else max(LEAST_BLOCK, min(BLOCK, int(BLOCK_SHARE * memory_limit)))
+
+    def _take(self, names: Sequence[str]) -> None:
+        """Read these columns of the first file."""
+        import pyarrow as pa
+
+        check_columns(self._files, names, self._others)
+        self._stored = [name for name in names if name in self._files[0].types]
+        self._schema = pa.schema([(name, self._type_of(name)) for name in names])
+        self.columns = {name: kind_of(self._schema.field(name).type) for name in names}
+
+    def including(self, names: Collection[str]) -> ParquetSource:
+        """Reads an index too, if it is among these names."""
+        more = [name for name in self._files[0].types if name in self._left_out and name in names]
+        if not more:
+            return self
+        wider = copy.copy(self)
+        wider._left_out = self._left_out - set(more)
+        wider._take([*self.columns, *more])
+        return wider
 
     def warn_of_large_groups(self, n_bytes: int) -> None:
         """RuntimeWarning if reading the largest row group holds more than so many bytes, with what helps."""

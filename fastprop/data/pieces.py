@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,9 @@ class PiecesOf(Source):
 
     def only(self, columns: Sequence[str] = ()) -> PiecesOf:
         return PiecesOf(self.source.only(columns), self.pieces)
+
+    def including(self, names: Collection[str]) -> PiecesOf:
+        return PiecesOf(self.source.including(names), self.pieces)
 
     def read(self, piece: int, skip_bad: bool = False, **options: Any) -> Iterator[Block]:
         return self.source.read(int(self.pieces[piece]), skip_bad, **options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol, TypeAlias
 
@@ -149,6 +149,10 @@ class Source(ABC):
         columns : sequence of str
             For record batches: the columns that are wanted.
         """
+        return self
+
+    def including(self, names: Collection[str]) -> Source:
+        """A source that reads these columns too, where it leaves out some unless they are asked for."""
         return self
 
     def at_once(self, n_bytes: int) -> int:
