@@ -148,10 +148,10 @@ def fit(
     DivergenceError
         If a loss or a weight becomes NaN or infinite, naming partition and round.
     ClusterError
-        If the cluster cannot go on: no worker for 20 seconds, the scheduler or the connection to it gone, data lost
-        that Dask cannot compute again, or tasks that kill their workers. Its `net` is the network.
+        If the cluster cannot go on: no worker for 20 seconds (60 at the beginning), the scheduler or the connection to
+        it gone, data lost that Dask cannot compute again, or tasks that kill their workers. Its `net` is the network.
     KeyboardInterrupt
-        At once; no task is left on the cluster.
+        At once; no task is left on the cluster. A worker ends the partition that it is at.
 
     All leave the network with the weights and optimizer state of the last complete round.
 
