@@ -202,6 +202,14 @@ def outputs(
     net: Network, data: Dataset, proba: bool = False, n_threads: int | None = None
 ) -> Generator[np.ndarray, None, None]:
     """Predictions of the rows of a dataset, in order, part by part."""
+    for raw in raw_parts(net, data, n_threads, depth=5):
+        yield _decoded(net, raw, proba)
+
+
+def raw_parts(
+    net: Network, data: Dataset, n_threads: int | None = None, depth: int = 4
+) -> Generator[np.ndarray, None, None]:
+    """The outputs before the link of the rows of a dataset, in order; a warning of bad rows goes `depth` calls up."""
     net._built()
     data = suited(net, data)
     n_rows = data.rows_in(WINDOW_SHARE, dtype=net.dtype, with_targets=False)
@@ -210,11 +218,11 @@ def outputs(
             raw = raw_outputs(net, matrix_of(window, data.feature_names), n_threads)
             n_skipped = window.n_skipped
             window.release()
-            yield _decoded(net, raw, proba)
+            yield raw
     if n_skipped:
         shown = ", ".join(f"{file} row {row}" for file, row in windows.skipped)
         more = ", ..." if n_skipped > len(windows.skipped) else ""
-        _warn(f"{_bad_rows(n_skipped, data)} without a prediction: {shown}{more}", depth=4)
+        _warn(f"{_bad_rows(n_skipped, data)} without a prediction: {shown}{more}", depth)
 
 
 def _decoded(net: Network, raw: np.ndarray, proba: bool) -> np.ndarray:

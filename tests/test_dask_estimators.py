@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -69,6 +71,13 @@ def test_parameters_are_those_of_the_class_without_dask(cls):
 def test_what_cannot_work_is_refused_by_name(model, name):
     with pytest.raises(ValueError, match=f"(The '{name}' parameter of {type(model).__name__}|^{name}.*(must|is for))"):
         model.fit(np.zeros((4, 2)), np.array([0, 1, 0, 1]))
+
+
+def test_workers_need_not_load_scikit_learn():
+    code = (
+        "import sys, fastprop.dask as d; assert 'sklearn' not in sys.modules; d.DaskSGDRegressor, d.DaskMLPClassifier"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize("name", ["warm_start", "average", "max_fun"])
@@ -331,6 +340,8 @@ def test_a_classifier_is_fitted_and_used(client, rows, model):
     else:
         p = client.compute(model.predict_proba(split(X))).result()
         np.testing.assert_allclose(p, model.predict_proba(X), rtol=1e-6)
+        with np.errstate(divide="ignore"):
+            np.testing.assert_allclose(model.predict_log_proba(X), np.log(model.predict_proba(X)), rtol=1e-6)
         np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-5)
     loaded = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(loaded.predict(X), here)

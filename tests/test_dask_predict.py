@@ -117,6 +117,11 @@ def test_files_are_predicted_in_the_order_of_their_rows(tmp_path, monkeypatch, c
     assert len(lazily.chunks[0]) > 2
     assert sum(lazily.chunks[0]) == 300
     np.testing.assert_array_equal(lazily.compute(), classifier.predict(X))
+    scores = lazy.decision_function(classifier, path).compute()
+    np.testing.assert_array_equal(scores, lazy.decision_function(classifier, X))
+    proba = lazy.predict_proba(classifier, path).compute()
+    np.testing.assert_array_equal(proba, classifier.predict_proba(X))
+    np.testing.assert_array_equal(lazy.predict_log_proba(classifier, path).compute(), np.log(proba))
 
 
 def test_evaluate_is_that_of_a_network(classifier, regressor, tmp_path, monkeypatch):
@@ -140,6 +145,24 @@ def test_a_partition_that_cannot_be_evaluated_is_named(classifier):
     labels[250] = "maybe"
     with pytest.raises(ValueError, match="y of partition 2 has labels never seen in fit: 'maybe'"):
         lazy.evaluate(classifier, da.from_array(X, chunks=(100, 4)), da.from_array(labels, chunks=100)).compute()
+
+
+@pytest.mark.parametrize("kind", ["arrays", "frames", "lists", "sparse", "evaluate"])
+def test_the_partition_of_a_nan_is_named(classifier, kind):
+    bad = X.copy()
+    bad[207, 3] = np.nan
+    array, frame = da.from_array(bad, chunks=(100, 4)), pd.DataFrame(bad, columns=list("abcd"))
+    blocks = [dask.delayed(bad[first : first + 100]) for first in (0, 100, 200)]
+    lazily = {
+        "arrays": lambda: [lazy.predict(classifier, array)],
+        "frames": lambda: [lazy.predict(classifier, dd.from_pandas(frame, npartitions=3))],
+        "lists": lambda: lazy.predict_proba(classifier, blocks),
+        "sparse": lambda: lazy.predict(classifier, [dask.delayed(scipy.sparse.csr_matrix)(block) for block in blocks]),
+        "evaluate": lambda: [lazy.evaluate(classifier, array, da.from_array(LABELS, chunks=100))],
+    }[kind]()
+    column = {"frames": ", column 'd'", "sparse": ""}.get(kind, ", column 3")
+    with pytest.raises(ValueError, match=f"X of partition 2 must be finite.*, got nan in row 7{column}; fill"):
+        dask.compute(*lazily)
 
 
 def test_rows_in_memory_are_predicted_at_once(classifier):

@@ -5,14 +5,16 @@ A task works on one thread: a worker runs as many tasks at a time as it has thre
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import streams
+from ..checks import AnyMatrix
 from ..data.dataset import Dataset
 from ..errors import FileError
 from ..models import fitting
@@ -24,6 +26,7 @@ from .datasets import as_known, dataset_of, numbers_of
 from .drafts import Ready
 from .file_parts import FilePart, pass_rows
 from .inputs import Blocks, are_paths, blocks_of, is_dask, is_remote
+from .looks import check_finite_x
 from .scores import Score, merged, score_of
 
 if TYPE_CHECKING:
@@ -73,6 +76,11 @@ def predict_proba(net: Network, X: Any) -> Any:
 def decision_function(net: Network, X: Any) -> Any:
     """The outputs before the link, shape (n_samples,) for one output; otherwise as `predict`."""
     return _applied(net, X, "decision_function")
+
+
+def predict_log_proba(net: Network, X: Any) -> Any:
+    """The logarithm of `predict_proba`."""
+    return _applied(net, X, "predict_log_proba")
 
 
 def evaluate(net: Network, X: Any, y: Any = None) -> Any:
@@ -130,7 +138,9 @@ def _applied(net: Network, X: Any, method: str) -> Any:
     if is_dask(X, "dataframe"):
         return _of_frame(net, shared, X, method, like)
     one = delayed(_predicted, pure=False)
-    return one(shared, X, method) if is_remote(X) else [one(shared, part, method) for part in X]
+    if is_remote(X):
+        return one(shared, X, method)
+    return [one(shared, part, method, number) for number, part in enumerate(X)]
 
 
 def _has_remote(X: Any) -> bool:
@@ -146,7 +156,7 @@ def _of_array(shared: Any, X: Any, method: str, like: np.ndarray, n_features: in
 
 
 def _of_frame(net: Network, shared: Any, X: Any, method: str, like: np.ndarray) -> Any:
-    names = streams.column_names(net, like, method == "predict_proba")
+    names = streams.column_names(net, like, method in ("predict_proba", "predict_log_proba"))
     meta = _framed(like[:0], X._meta.index[:0], names)
     net._check_x(X._meta_nonempty)
     return X.map_partitions(_predicted_frame, shared, method, names, meta=meta)
@@ -157,8 +167,6 @@ def _of_files(net: Network, X: Any, method: str, like: np.ndarray) -> Any:
     import dask.array as da
     from dask import delayed
 
-    if method == "decision_function":
-        raise ValueError("decision_function is for arrays and data frames, not for files")
     data = as_known(dataset_of(X, None, N_PARTITIONS), net)
     if net.preparation_ is not None and method == "predict":
         like = net.preparation_.decode(like)
@@ -167,7 +175,7 @@ def _of_files(net: Network, X: Any, method: str, like: np.ndarray) -> Any:
     for span in _spans(data, net.dtype):
         n = None if data.skips else sum(data.source.rows_of(piece) or 0 for piece in span)
         shape = (np.nan if n is None else n, *like.shape[1:])
-        part = one(shared, files, span, method == "predict_proba", n)
+        part = one(shared, files, span, method, n)
         parts.append(da.from_delayed(part, shape, dtype=like.dtype, meta=like[:0]))
     return da.concatenate(parts)
 
@@ -182,20 +190,35 @@ def _spans(data: Dataset, dtype: str) -> list[range]:
 # ---- on workers -----------------------------------------------------------------------------------------------------
 
 
-def _predicted_for(X: Any, net: Network, method: str) -> np.ndarray:
-    return _predicted(net, X, method)
+def _predicted_for(X: Any, net: Network, method: str, block_id: Any = None) -> np.ndarray:
+    """Of a chunk, whose place Dask tells."""
+    return _predicted(net, X, method, None if block_id is None else block_id[0])
 
 
-def _predicted(net: Network, X: Any, method: str) -> np.ndarray:
+def _predicted(net: Network, X: Any, method: str, number: int | None = None) -> np.ndarray:
     """What a method of the network gives for the rows of a partition, of which there may be none."""
     of_rows, n = functions[method], int(X.shape[0] if hasattr(X, "shape") else len(X))
     if n == 0:
         return of_rows(np.zeros((1, net.n_outputs_), net.dtype), net)[:0]
-    return of_rows(raw_outputs(net, net._check_x(X), n_threads=1), net)
+    name = "X" if number is None else f"X of partition {number}"
+    matrix = net._check_x(X, name)
+    with _named(matrix, net, name):
+        return of_rows(raw_outputs(net, matrix, n_threads=1), net)
 
 
-def _predicted_frame(X: Any, net: Network, method: str, names: Sequence[str]) -> Any:
-    return _framed(_predicted(net, X, method), X.index, names)
+@contextlib.contextmanager
+def _named(matrix: AnyMatrix, net: Network, name: str) -> Iterator[None]:
+    """Let the error of kernels that meet NaN say in what; to look for it before would take as long as they do."""
+    try:
+        yield
+    except ValueError:
+        check_finite_x(matrix, net.dtype, name)
+        raise
+
+
+def _predicted_frame(X: Any, net: Network, method: str, names: Sequence[str], partition_info: Any = None) -> Any:
+    number = None if partition_info is None else partition_info["number"]
+    return _framed(_predicted(net, X, method, number), X.index, names)
 
 
 def _framed(values: np.ndarray, index: Any, names: Sequence[str]) -> Any:
@@ -207,8 +230,11 @@ def _framed(values: np.ndarray, index: Any, names: Sequence[str]) -> Any:
     return pd.DataFrame(values, index=index, columns=list(names))
 
 
-def _predicted_files(net: Network, data: Dataset, span: range, proba: bool, n: int | None) -> np.ndarray:
-    found = np.concatenate(list(streams.outputs(net, data.of_pieces(span), proba, n_threads=1)))
+def _predicted_files(net: Network, data: Dataset, span: range, method: str, n: int | None) -> np.ndarray:
+    raws = streams.raw_parts(net, data.of_pieces(span), n_threads=1)
+    found = np.concatenate([functions[method](raw, net) for raw in raws])
+    if net.preparation_ is not None and method == "predict":
+        found = net.preparation_.decode(found)
     if n is not None and len(found) != n:
         raise FileError(f"{data.source.name} has {len(found)} rows where it had {n} before")
     return found
@@ -222,7 +248,8 @@ def _score(net: Network, number: int, X: Any, y: Any) -> Score:
         return Score()
     names = f"X of partition {number}", f"y of partition {number}"
     matrix, targets = net._check_data(X, y, may_infer=False, names=names)
-    return score_of(net, Rows(matrix, targets, None), n_threads=1)
+    with _named(matrix, net, names[0]):
+        return score_of(net, Rows(matrix, targets, None), n_threads=1)
 
 
 def _score_of_files(net: Network, data: Dataset, span: range, numbers: Any, seed: int) -> Score:
@@ -242,6 +269,11 @@ def _probabilities(raw: np.ndarray, net: Network) -> np.ndarray:
     return probabilities(raw, net.loss)
 
 
+def _logarithms(raw: np.ndarray, net: Network) -> np.ndarray:
+    with np.errstate(divide="ignore"):  # modified Huber gives 0
+        return np.log(_probabilities(raw, net))
+
+
 def _scores(raw: np.ndarray, net: Network) -> np.ndarray:
     return raw[:, 0] if raw.shape[1] == 1 else raw
 
@@ -249,5 +281,6 @@ def _scores(raw: np.ndarray, net: Network) -> np.ndarray:
 functions: dict[str, Callable[[np.ndarray, Network], np.ndarray]] = {
     "predict": _predictions,
     "predict_proba": _probabilities,
+    "predict_log_proba": _logarithms,
     "decision_function": _scores,
 }

@@ -208,6 +208,11 @@ class DaskMLPClassifier(Scored, ClassifierMixin, DaskMLP):  # type: ignore[misc]
         """
         return self._applied("predict_proba", X)
 
+    @available_if(has_probabilities)  # type: ignore[untyped-decorator]
+    def predict_log_proba(self, X: Any) -> Any:
+        """The logarithm of `predict_proba`."""
+        return self._applied("predict_log_proba", X)
+
 
 class DaskMLPRegressor(Scored, RegressorMixin, DaskMLP):  # type: ignore[misc]
     """`fastprop.MLPRegressor` on a Dask cluster.

@@ -6,6 +6,7 @@ kept between two calls (targets as codes, how far a permutation is used up) save
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Protocol
@@ -167,4 +168,4 @@ def _bytes(values: Any) -> int:
         return 0
     if hasattr(values, "memory_usage"):  # pandas
         return int(np.sum(values.memory_usage(deep=True)))
-    return bytes_of(values) if hasattr(values, "indptr") or hasattr(values, "nbytes") else 64 * len(values)
+    return bytes_of(values) if hasattr(values, "indptr") or hasattr(values, "nbytes") else sys.getsizeof(values)

@@ -224,6 +224,11 @@ class DaskSGDClassifier(Scored, ClassifierMixin, DaskLinear):  # type: ignore[mi
         """
         return self._applied("predict_proba", X)
 
+    @available_if(_has_probabilities)  # type: ignore[untyped-decorator]
+    def predict_log_proba(self, X: Any) -> Any:
+        """The logarithm of `predict_proba`; minus infinity where modified Huber gives 0."""
+        return self._applied("predict_log_proba", X)
+
 
 class DaskSGDRegressor(Scored, RegressorMixin, DaskLinear):  # type: ignore[misc]
     """Linear regression on a Dask cluster, trained in batches: `fastprop.SGDRegressor` with mode="minibatch".
