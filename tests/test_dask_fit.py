@@ -216,13 +216,19 @@ def test_penalties_divided_by_the_rows_of_an_update_weigh_as_on_one_machine(clie
 
 def test_schedules_that_will_not_end(client):
     for rate in (fp.schedules.OneCycle(0.1, 20), fp.schedules.Warmup(fp.schedules.Cosine(0.1, 17), 3)):
-        with pytest.warns(RuntimeWarning, match="scheduled for 20 updates, but will be left at update 10: 8 part"):
+        with pytest.warns(RuntimeWarning, match="make 10 updates .* its schedule of 20 updates is left at update 10"):
             fit(network(fp.SGD(rate)), X, LABELS, 2, 64, client=client, n_partitions=8, progress=False)
     assert [schedule_steps(rate) for rate in (0.1, fp.schedules.Exponential(0.1, 0.9), lambda step: 0.1)] == [0] * 3
 
 
+def test_few_updates_are_warned_of(client):
+    few = "8 partitions, each with 16 rows of a batch of 20, make 10 updates in 2 epochs, not 64 as one machine does"
+    with pytest.warns(RuntimeWarning, match=few):
+        fit(network(), X, LABELS, 2, 20, client=client, n_partitions=8, progress=False)
+
+
 def test_schedules_that_end_do_not_warn(client):
-    for steps, batch_size in ((10, 20), (10**6, 64)):  # it ends; as many updates as on one machine
+    for steps, batch_size in ((10, 32), (10**6, 64)):  # it ends; as many updates as on one machine
         net = network(fp.SGD(fp.schedules.Cosine(0.1, steps)))
         with warnings.catch_warnings():
             warnings.simplefilter("error", RuntimeWarning)

@@ -287,7 +287,7 @@ def test_an_index_is_no_feature(write, tmp_path):
     assert from_parquet(named, "label").features.feature_names == ("x",)
     assert read(ParquetSource(named, columns=["age"])) == {"age": [5, 6, 7]}
     assert list(ParquetSource(named, ignore=["age"]).columns) == ["x", "label"]
-    with pytest.raises(FileError, match="no column of .*d.parquet is left to learn from: 'age' is an index"):
+    with pytest.raises(FileError, match=r"no column of .*d\.parquet is left to learn from: 'age' is an index"):
         ParquetSource(named, ignore=["x", "label"])
 
 

@@ -357,8 +357,9 @@ class Cluster:
 
         Once there is no worker at all, Dask gives a new one only tasks that are tied to none, however softly.
         """
-        known = [future.key for future in self._futures - self._tied if future.status != "cancelled"]
-        with contextlib.suppress(KeyError):  # the scheduler has not heard of all, or no more
+        keys = [future.key for future in self._futures - self._tied]
+        known = [key for key, status in self._call("get_task_status", keys=keys).items() if status is not None]
+        with contextlib.suppress(KeyError):  # one was forgotten meanwhile
             self._call("set_restrictions", worker=dict.fromkeys(known, self._fit()))
 
     # ---- the end --------------------------------------------------------------------------------------------------

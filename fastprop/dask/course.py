@@ -22,7 +22,7 @@ from ..trainer import Settings
 from ..undo import undone_on_error
 from ..validation import check_monitor
 from .cluster import Cluster, Lost
-from .conversion import penalty_factor, rate_factor, replica_rows, schedule_steps
+from .conversion import LEAST_ROWS, penalty_factor, rate_factor, replica_rows, schedule_steps
 from .cost import sync_every_of
 from .crew import Crew, Task, itself
 from .drafts import Draft, Ready
@@ -275,7 +275,7 @@ class Course:
         check_monitor(settings.early_stopping, net.loss, validates)
         batch_size, self.sync_every = self._updates(data)
         run = begun(net, self._arguments(data), settings.epochs)
-        self._warn_of_schedule(run, data, batch_size)
+        self._warn_of_few_updates(run, data, batch_size)
         common = settings.shuffle, net.seed, data.class_weight, self.fraction, self.mode, self.cluster.stamp
         told = Job(net, batch_size, *common)
         if self.mode == "local" and net.divides_penalties:
@@ -303,20 +303,19 @@ class Course:
         batch_size = replica_rows(batch_size, len(data.parts))
         return batch_size, sync_every_of(self.sync_every, self.net._built(), batch_size, max(data.updates(batch_size)))
 
-    def _warn_of_schedule(self, run: Run, data: Partitions, batch_size: int | None) -> None:
-        """Warn of a schedule that comes neither to its end nor as far as on one machine."""
-        steps, of_fit = schedule_steps(self.net.optimizer.lr), self.settings.batch_size
-        if self.mode == "sync" or not steps or run.place is not None or run.standing.n_epochs:
+    def _warn_of_few_updates(self, run: Run, data: Partitions, batch_size: int | None) -> None:
+        """Warn where replicas make far fewer updates than one machine, or too few for the learning rate's schedule."""
+        of_fit, epochs, n = self.settings.batch_size, self.settings.epochs, sum(data.rows)
+        if self.mode == "sync" or run.place is not None or run.standing.n_epochs:
             return
-        count, n = self.net._parameters.count, sum(data.rows)
-        made = self.settings.epochs * max(data.updates(batch_size))
-        usual = self.settings.epochs * -(-n // min(n, of_fit or n))
-        if count + made < min(steps, count + usual):
+        count, steps = self.net._parameters.count, schedule_steps(self.net.optimizer.lr)
+        made, usual = epochs * max(data.updates(batch_size)), epochs * -(-n // min(n, of_fit or n))
+        left = f"; its schedule of {steps} updates is left at update {count + made}" if count + made < steps else ""
+        if (left and count + made < min(steps, count + usual)) or 2 * made < usual:
             warnings.warn(
-                f"the learning rate is scheduled for {steps} updates, but will be left at update {count + made}: "
-                f"{len(data.parts)} partitions with {batch_size} rows of a batch of {of_fit} make {made} updates in "
-                f"{self.settings.epochs} epochs, not {usual} as on one machine; set the steps of the schedule to that, "
-                f"or use larger batches or fewer partitions",
+                f"{len(data.parts)} partitions, each with {batch_size} rows of a batch of {of_fit}, make {made} "
+                f"updates in {epochs} epochs, not {usual} as one machine does, and learn less{left}: take fewer "
+                f"partitions, or batches of at least {LEAST_ROWS} rows a partition, and a learning rate for these",
                 RuntimeWarning,
                 stacklevel=4,
             )

@@ -271,7 +271,8 @@ def _probabilities(raw: np.ndarray, net: Network) -> np.ndarray:
 
 def _logarithms(raw: np.ndarray, net: Network) -> np.ndarray:
     with np.errstate(divide="ignore"):  # modified Huber gives 0
-        return np.log(_probabilities(raw, net))
+        logarithms: np.ndarray = np.log(_probabilities(raw, net))
+    return logarithms
 
 
 def _scores(raw: np.ndarray, net: Network) -> np.ndarray:

@@ -105,7 +105,7 @@ def open_parquet(path: str) -> ParquetFile:
 
 
 def index_columns(schema: Any) -> frozenset[str]:
-    """The columns that a data frame was written with as its index: pandas notes them in the footer, Dask always has one.
+    """The columns that a data frame was written with as its index: pandas notes them in the footer, and Dask has one.
 
     A range is noted without a column. Notes that cannot be read are none.
     """
