@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import scipy.sparse
 
 import fastprop as fp
-from fastprop.dask import datasets
+from fastprop.dask import datasets, inputs
 from fastprop.dask.course import fit
 
 rng = np.random.default_rng(0)
@@ -103,6 +103,17 @@ OF_X = {
 def test_x_of_one_partition(client, case):
     change, error, message = OF_X[case]
     refused(client, error, message, changed(X, change), [dask.delayed(LABELS[cut]) for cut in CUTS])
+
+
+def test_rows_to_validate_with(client):
+    y = [dask.delayed(LABELS[cut]) for cut in CUTS]
+    bad = changed(X, with_value(7, 1, np.nan))
+    refused(client, ValueError, "X_val of partition 2 must be finite, got nan", X, LABELS, X_val=bad, y_val=y)
+    message = "X_val of partition 0 has 2 features, expected 3"
+    refused(client, ValueError, message, X, LABELS, X_val=X[:, :2], y_val=LABELS)
+    refused(client, ValueError, "y_val of partition 2 has labels never seen", X, LABELS, X_val=X, y_val=np.arange(N) // 20)
+    arrays = da.from_array(X, chunks=20), da.from_array(LABELS, chunks=20)
+    refused(client, ValueError, "X_val, y_val: y must be given beside a dask array", *arrays, X_val=arrays[0])
 
 
 def test_numbers_beyond_float32(client):
@@ -193,6 +204,8 @@ def test_chunks_of_y_that_do_not_fit(client):
     refused(client, ValueError, re.escape(message), array, da.from_array(LABELS, chunks=40))
     refused(client, ValueError, "y has 60 rows but X has 80", array, da.from_array(LABELS[:60], chunks=20))
     refused(client, TypeError, "y must be a dask array beside one, got ndarray", array, LABELS)
+    series = dd.from_pandas(pd.Series(LABELS), npartitions=P)
+    refused(client, TypeError, r"y must be a dask array beside one, got Series; its to_dask_array\(l", array, series)
     refused(client, ValueError, "y must be given", array, None)
     refused(client, ValueError, r"X must be 2-D \(n_samples, n_features\), got shape \(80,\)", array[:, 0], array[:, 0])
 
@@ -249,6 +262,41 @@ def test_nothing_to_validate_with_or_to_train_on(client):
             validation_fraction=0.6)  # fmt: skip
 
 
+OF_MEMORY = pd.DataFrame(X, columns=list("abc")).assign(label=LABELS)
+
+
+def test_rows_in_memory_by_the_names_of_columns(client):
+    refused(client, ValueError, "y names 'z', which is no column of X: a, b, c, label", OF_MEMORY, "z")
+    refused(client, ValueError, "y names 'label', which is no column of X$", X, "label")
+    refused(client, TypeError, "y must be an array with a value for each row, got 3", X, 3)
+    refused(client, TypeError, r"X is a list of arrays: give np.concatenate\(X\), or \[dask.delayed", [X, X], LABELS)
+
+
+@pytest.mark.parametrize("make", [pd.DataFrame, pa.Table.from_pandas], ids=["pandas", "pyarrow"])
+def test_columns_of_rows_in_memory_as_targets(make):
+    table = OF_MEMORY if make is pd.DataFrame else make(OF_MEMORY)
+    blocks = inputs.blocks_of(table, "label", None, 2)
+    np.testing.assert_array_equal(np.concatenate(blocks.y), LABELS)
+    assert [part.shape for part in blocks.X] == [(40, 3)] * 2
+    blocks = inputs.blocks_of(table, ["a", "b"], None, 2)
+    np.testing.assert_array_equal(np.concatenate(blocks.y), X[:, :2])
+    words = np.where(LABELS, "a", "b").tolist()  # labels, though each is the name of a column
+    np.testing.assert_array_equal(np.concatenate(inputs.blocks_of(table, words, None, 2).y), words)
+
+
+def test_futures_that_the_scheduler_has_not(client):
+    with local(1) as other:
+        futures = other.scatter([X[cut] for cut in CUTS])
+        y = [dask.delayed(LABELS[cut]) for cut in CUTS]
+        refused(client, ValueError, "X of partition 0 is on the cluster of .*, but the client is for", futures, y)
+    refused(client, ValueError, "X of partition 0 is a future that was cancelled", futures, y)
+
+
+def test_an_estimator_is_no_network(client):
+    with pytest.raises(TypeError, match=r"net must be a fastprop.Network, got MLPClassifier; .*DaskMLPClassifier"):
+        fit(fp.MLPClassifier(), X, LABELS, client=client)
+
+
 # ---- files --------------------------------------------------------------------------------------------------------
 
 
@@ -290,6 +338,9 @@ def test_files_that_do_not_fit(client, tmp_path):
     pq.write_table(table, tmp_path / "x.parquet")
     np.save(tmp_path / "X.npy", X)
     (tmp_path / "x.csv").write_text("a,y\n1,0\n2,1\n")
+    refused(client, ValueError, r"s3://b/x.parquet is no path: .*dask.dataframe.read_parquet", "s3://b/x.parquet", "y")
+    refused(client, TypeError, "y beside .*X.npy must be the path of another .npy file, or a column's number",
+            tmp_path / "X.npy", LABELS)  # fmt: skip
     refused(client, FileNotFoundError, "nowhere.parquet", tmp_path / "nowhere.parquet", "y")
     refused(client, ValueError, "no column 'z' in .*x.parquet", tmp_path / "x.parquet", "z")
     refused(client, ValueError, "text in 'word' is no number", tmp_path / "x.parquet", "y")

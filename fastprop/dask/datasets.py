@@ -46,6 +46,7 @@ def dataset_of(X: Any, y: Any, n_partitions: int) -> Dataset:
     ValueError
         If the rows can be read in one order only.
     """
+    _check_local(X)
     if isinstance(X, Dataset):
         refuse_beside(X, y=y)
         data = X
@@ -61,6 +62,16 @@ def dataset_of(X: Any, y: Any, n_partitions: int) -> Dataset:
     return data
 
 
+def _check_local(X: Any) -> None:
+    """Refuse addresses such as s3://bucket/x.parquet, which look like paths."""
+    for path in [X] if isinstance(X, (str, os.PathLike)) else X if isinstance(X, (list, tuple)) else []:
+        if "://" in os.fspath(path):
+            raise ValueError(
+                f"{path} is no path: every worker must have the files in a folder of its own or a shared one; or give "
+                f"dask.dataframe.read_parquet({os.fspath(path)!r})"
+            )
+
+
 def _is_npy(X: Any) -> bool:
     return isinstance(X, (str, os.PathLike)) and os.fspath(X).endswith(".npy")
 
@@ -71,6 +82,8 @@ def _of_npy(X: Any, y: Any, n_partitions: int) -> Dataset:
     header = read_header(X, "X")
     block_bytes = min(BLOCK_BYTES, header.shape[0] * header.row_bytes // (PIECES * n_partitions))
     if y is not None and not isinstance(y, (str, os.PathLike)):
+        if np.ndim(y) and np.size(y) >= header.shape[-1]:
+            raise TypeError(f"y beside {X} must be the path of another .npy file, or a column's number; got rows")
         return Dataset(NpySource(X, None, block_bytes), readers.from_npy(X, target=y).features)
     y = None if y is None else os.path.abspath(os.fspath(y))
     source = NpySource(X, y, block_bytes)

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..network import Network
 from .conversion import replica_rows
 from .looks import Question
-
-if TYPE_CHECKING:
-    from ..network import Network
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +76,11 @@ class Ready(Draft):
     """A network that is there."""
 
     def __init__(self, net: Network) -> None:
+        if not isinstance(net, Network):
+            raise TypeError(
+                f"net must be a fastprop.Network, got {type(net).__name__}; estimators for a cluster are "
+                f"fastprop.dask.DaskMLPClassifier, DaskMLPRegressor, DaskSGDClassifier and DaskSGDRegressor"
+            )
         self.net: Network = net
 
     def question(self) -> Question:

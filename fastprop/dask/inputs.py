@@ -116,7 +116,8 @@ def _check_known(array: Any, name: str) -> None:
 def _fitting(array: Any, X: Any, name: str = "sample_weight") -> list[Any]:
     """The chunks of a dask array that belong to the row chunks of X."""
     if not is_dask(array, "array"):
-        raise TypeError(f"{name} must be a dask array beside one, got {type(array).__name__}; da.from_array makes one")
+        how = "its to_dask_array(lengths=True)" if is_dask(array, "dataframe") else "da.from_array"
+        raise TypeError(f"{name} must be a dask array beside one, got {type(array).__name__}; {how} makes one")
     _check_known(array, name)
     if array.ndim == 2 and array.numblocks[1] > 1:
         array = array.rechunk({1: -1})
@@ -188,6 +189,9 @@ def _of_memory(X: Any, y: Any, sample_weight: Any, n_partitions: int) -> Blocks:
     """Of rows in memory: as many parts as there are to be, of equal length but for one row."""
     if y is None:
         raise ValueError("y must be given beside rows in memory")
+    if isinstance(X, (list, tuple)) and X and all(getattr(part, "ndim", 0) == 2 for part in X):
+        raise TypeError("X is a list of arrays: give np.concatenate(X), or [dask.delayed(part) for part in X]")
+    X, y = _with_names(X, y)
     values = [value if value is None else _sliceable(value, name) for value, name in ((X, "X"), (y, "y"))]
     values.append(None if sample_weight is None else _sliceable(sample_weight, "sample_weight"))
     n = _length(values[0])
@@ -203,10 +207,30 @@ def _of_memory(X: Any, y: Any, sample_weight: Any, n_partitions: int) -> Blocks:
     return Blocks(cut[0], cut[1], cut[2])
 
 
+def _with_names(X: Any, y: Any) -> tuple[Any, Any]:
+    """X without the columns that y names, and these; as they are where y is no name of a column, but targets."""
+    several = [y] if isinstance(y, str) else y
+    if not (isinstance(several, (list, tuple)) and several and all(isinstance(name, str) for name in several)):
+        return X, y
+    columns = list(getattr(X, "column_names", getattr(X, "columns", ()))) if is_frame(X) else []
+    absent = [name for name in several if name not in columns]
+    if not isinstance(y, str) and (absent or len(y) == _length(X)):
+        return X, y  # labels
+    if absent:
+        raise ValueError(
+            f"y names {y!r}, which is no column of X{': ' if columns else ''}{', '.join(map(str, columns))}"
+        )
+    left = [name for name in columns if name not in several]
+    targets = [np.asarray(X[name]) for name in several]
+    return X[left] if hasattr(X, "iloc") else X.select(left), targets[0] if isinstance(y, str) else np.stack(targets, 1)
+
+
 def _sliceable(value: Any, name: str) -> Any:
-    if isinstance(value, np.ndarray) or is_sparse(value) or is_frame(value) or hasattr(value, "iloc"):
-        return value
-    return as_array(value, name)
+    if not (isinstance(value, np.ndarray) or is_sparse(value) or is_frame(value) or hasattr(value, "iloc")):
+        value = as_array(value, name)
+    if value.shape == ():
+        raise TypeError(f"{name} must be an array with a value for each row, got {value.item()!r}")
+    return value
 
 
 def _length(value: Any) -> int:
@@ -230,9 +254,15 @@ def placed(blocks: Blocks, cluster: Cluster) -> list[Any]:
     """The partitions as futures of `MemoryPart`, each made by a task on the worker that is to train it, if it can.
 
     Rows in memory go up to the scheduler with their task, so that another worker can have them when one is lost.
+
+    Raises
+    ------
+    ValueError
+        If a partition is a future that was cancelled, or that is on another cluster, naming it.
     """
     from dask import delayed
 
+    _check_futures(blocks, cluster)
     make, n = delayed(_made, pure=False), len(blocks)
     y, weights = blocks.y or [None] * n, blocks.weights or [None] * n
     of_each = zip(range(n), blocks.X, y, weights, strict=True)
@@ -244,6 +274,30 @@ def placed(blocks: Blocks, cluster: Cluster) -> list[Any]:
             some = tasks[numbers.start : numbers.stop]
             futures += cluster.client.compute(some, workers=[address], allow_other_workers=True)
     return list(map(cluster.adopted, futures))
+
+
+def _check_futures(blocks: Blocks, cluster: Cluster) -> None:
+    """Refuse futures that the scheduler does not have: it would take them for lost with a worker."""
+    from distributed import Future
+
+    for name, parts in (("X", blocks.X), ("y", blocks.y), ("sample_weight", blocks.weights)):
+        for number, part in enumerate(parts or []):
+            if not isinstance(part, Future):
+                continue
+            if part.status == "cancelled":
+                raise ValueError(
+                    f"{name} of partition {number} is a future that was cancelled, or its client is closed"
+                )
+            if part.client is not cluster.client and _scheduler(part.client) != _scheduler(cluster.client):
+                raise ValueError(
+                    f"{name} of partition {number} is on the cluster of {part.client.scheduler.address}, but the "
+                    f"client is for {cluster.client.scheduler.address}: give client= of the former"
+                )
+
+
+def _scheduler(client: Any) -> Any:
+    """What tells one scheduler from another, by whatever address it is known."""
+    return client.scheduler_info(n_workers=0)["id"]
 
 
 def _key(cluster: Cluster) -> str:
