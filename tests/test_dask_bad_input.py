@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import os
+import pickle
 import re
 
 import numpy as np
@@ -22,6 +24,7 @@ import scipy.sparse
 import fastprop as fp
 from fastprop.dask import datasets, inputs
 from fastprop.dask.course import fit
+from fastprop.dask.file_parts import FilePart
 
 rng = np.random.default_rng(0)
 N, P = 80, 4
@@ -111,7 +114,9 @@ def test_rows_to_validate_with(client):
     refused(client, ValueError, "X_val of partition 2 must be finite, got nan", X, LABELS, X_val=bad, y_val=y)
     message = "X_val of partition 0 has 2 features, expected 3"
     refused(client, ValueError, message, X, LABELS, X_val=X[:, :2], y_val=LABELS)
-    refused(client, ValueError, "y_val of partition 2 has labels never seen", X, LABELS, X_val=X, y_val=np.arange(N) // 20)
+    refused(
+        client, ValueError, "y_val of partition 2 has labels never seen", X, LABELS, X_val=X, y_val=np.arange(N) // 20
+    )
     arrays = da.from_array(X, chunks=20), da.from_array(LABELS, chunks=20)
     refused(client, ValueError, "X_val, y_val: y must be given beside a dask array", *arrays, X_val=arrays[0])
 
@@ -350,6 +355,33 @@ def test_files_that_do_not_fit(client, tmp_path):
     refused(client, ValueError, "y must be None beside the dataset", fp.data.from_npy(tmp_path / "X.npy"), LABELS)
     refused(client, ValueError, "sample_weight is for rows that are not in files", tmp_path / "X.npy", 2,
             sample_weight=LABELS)  # fmt: skip
+
+
+def test_files_with_other_dtypes(client, tmp_path):
+    floats = dict(zip("abc", X.T, strict=True)) | {"y": LABELS}
+    pq.write_table(pa.table(floats), tmp_path / "0.parquet")
+    pq.write_table(pa.table(floats | {"b": LABELS}), tmp_path / "1.parquet")
+    message = "1.parquet, column 'b' holds int64, but float in .*0.parquet: make them one"
+    refused(client, TypeError, message, tmp_path, "y")
+    assert datasets.dataset_of(fp.data.from_parquet(tmp_path, "y"), None, 2).n_features == 3
+
+
+@pytest.mark.parametrize("other", [np.tile(X, 2), 2 * X[::-1]], ids=["wider", "other rows"])
+def test_files_that_are_written_while_training(tmp_path, other):
+    np.save(tmp_path / "X.npy", X)
+    data = datasets.dataset_of(tmp_path / "X.npy", 2, 1)
+    part = FilePart(0, data, np.arange(data.source.n_pieces), None, 0)
+    read = lambda part: list(part.windows(data, "float32", None, part.pieces).parts(0))  # noqa: E731
+    read(part)
+    part = part.counted(0, np.ones(1), 0)
+    read(part)
+    np.save(tmp_path / "X.npy", other)
+    os.utime(tmp_path / "X.npy", ns=(1, 1))
+    with pytest.raises(fp.FileError, match=r"X\.npy was written since training began"):
+        read(part)
+    if other.nbytes > X.nbytes:  # on a worker that was not there before
+        with pytest.raises(fp.FileError, match=r"X\.npy grew while it was read"):
+            read(pickle.loads(pickle.dumps(part)))
 
 
 def test_mode_sync_of_files_that_workers_have_no_room_for(client, tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ import numpy as np
 from .. import data as readers
 from ..data.dataset import LOAD_SHARE, Dataset
 from ..data.npy import BLOCK_BYTES, NpySource, read_header
-from ..data.parquet import ENDINGS, folder_keys
+from ..data.parquet import ENDINGS, ParquetSource, folder_keys
 from ..data.paths import find_files
 from ..data.source import AsTheyAre
 from ..data.usable import Numbers
@@ -101,7 +101,15 @@ def _of_parquet(X: Any, y: Any) -> Dataset:
         raise ValueError(
             f"{other[0]} is neither Parquet nor one .npy file: write the rows as Parquet, or give a fp.data.Dataset"
         )
-    return readers.from_parquet(files, target=y)
+    data = readers.from_parquet(files, target=y)
+    assert isinstance(data.source, ParquetSource)
+    if (found := data.source.mixed()) is not None:
+        name, path, type_, first, expected = found
+        raise TypeError(
+            f"{path}, column {name!r} holds {type_}, but {expected} in {first}: make them one once you know why they "
+            f"differ, or give fp.data.from_parquet(...), which takes all as float64"
+        )
+    return data
 
 
 def as_known(data: Dataset, net: Network | None) -> Dataset:

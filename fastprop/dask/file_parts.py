@@ -6,6 +6,7 @@ round takes pieces from all over the partition (`data.order`), and draws their r
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -66,10 +67,17 @@ class FilePart:
     ) -> None:
         self.number, self.data, self.pieces, self.numbers = number, data, pieces, numbers
         self.seed, self.sizes, self.n_held = seed, sizes, n_held
+        self._written: dict[str, int] = {}  # when each file was, as this worker saw it first
 
     def counted(self, number: int, sizes: np.ndarray, n_held: int) -> FilePart:
         """The same partition under this number, with what was counted in a first pass."""
-        return FilePart(number, self.data, self.pieces, self.numbers, self.seed, sizes, n_held)
+        part = FilePart(number, self.data, self.pieces, self.numbers, self.seed, sizes, n_held)
+        part._written = self._written
+        return part
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the times of files: another worker may have copies of them."""
+        return {**self.__dict__, "_written": {}}
 
     def round_rows(self, net: Network, share: Share, job: Job) -> Rows:
         """See `parts.Part`."""
@@ -113,8 +121,16 @@ class FilePart:
     def windows(self, data: Dataset, dtype: Any, labels: Labels | None, pieces: np.ndarray) -> Windows:
         """What reads pieces of a dataset in their order."""
         _ = data.dtype  # found out once a worker, and not of each round's first piece
+        self._check_files(pieces)
         rows = max(1, pass_rows(data, dtype))
         return Windows(data.of_pieces(pieces), rows, dtype=dtype, labels=labels, numbers=self.numbers, share=1.0)
+
+    def _check_files(self, pieces: np.ndarray) -> None:
+        """FileError if a file was written since the first pass: rows of the same size could be any others."""
+        for path in {path: None for piece in pieces for path in self.data.source.files_of(int(piece))}:
+            now = os.stat(path).st_mtime_ns
+            if self._written.setdefault(path, now) != now:
+                raise FileError(f"{path} was written since training began: it must not change meanwhile")
 
     def _read(self, net: Network, job: Job, order: np.ndarray, first: int, last: int) -> Rows:
         """Rows first..last of those to train on, where pieces come in this order."""

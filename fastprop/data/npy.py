@@ -15,6 +15,7 @@ import numpy as np
 
 from ..checks import DTYPE_CODES
 from ..errors import FileError
+from .paths import check_size
 from .source import Block, Memory, Source
 
 BLOCK_BYTES = 1 << 19  # of a block: stays in L2 from the read to the copy into the window
@@ -29,6 +30,7 @@ class Array(NamedTuple):
     dtype: np.dtype[Any]
     by_columns: bool
     offset: int
+    n_bytes: int
 
     @property
     def row_bytes(self) -> int:
@@ -38,6 +40,8 @@ class Array(NamedTuple):
         """Rows first..first + n; in `memory`, if it is given and they lie in the file as they do there."""
         file = os.open(self.path, os.O_RDONLY)
         try:
+            if os.fstat(file).st_size > self.n_bytes:  # other rows may stand in it; one that shrank ends too early
+                check_size(self.path, self.n_bytes)
             if not self.by_columns or len(self.shape) == 1:
                 out = np.empty((n, *self.shape[1:]), self.dtype) if memory is None else memory
                 self._fill(file, out, self.offset + first * self.row_bytes)
@@ -86,7 +90,7 @@ def read_header(path: str | os.PathLike[str], what: str) -> Array:
         raise FileError(f"cannot read {path}: it holds Python objects; save {what} as an array of numbers")
     if len(shape) not in (1, 2) or 0 in shape:
         raise FileError(f"cannot read {path}: {what} must have 1 or 2 dimensions and not be empty, got shape {shape}")
-    array = Array(path, tuple(shape), dtype, bool(by_columns), offset)
+    array = Array(path, tuple(shape), dtype, bool(by_columns), offset, size)
     if size < offset + shape[0] * array.row_bytes:
         raise FileError(
             f"cannot read {path}: it is truncated: {size} bytes instead of {offset + shape[0] * array.row_bytes}"
@@ -141,6 +145,9 @@ class NpySource(Source):
 
     def at_once(self, n_bytes: int) -> int:
         return max(1, n_bytes // (self.block_rows * self.X.row_bytes))
+
+    def files_of(self, piece: int) -> tuple[str, ...]:
+        return (self.X.path,) if self.y is None else (self.X.path, self.y.path)
 
     def only(self, columns: Sequence[str] = ()) -> NpySource:
         """The targets without X: the rows of its blocks have no columns."""

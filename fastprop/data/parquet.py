@@ -217,6 +217,18 @@ class ParquetSource(Source):
         self._whole: ParquetSource | None = None
         self._block = BLOCK if memory_limit is None else max(LEAST_BLOCK, min(BLOCK, int(BLOCK_SHARE * memory_limit)))
 
+    def mixed(self) -> tuple[str, str, Any, str, Any] | None:
+        """The first column that holds integers in one file and other numbers in another, and where; None is none."""
+        from pyarrow import types
+
+        first = self._files[0]
+        for file in self._files[1:]:
+            for name in self._stored:
+                ours, theirs = first.types[name], file.types[name]
+                if self.columns[name] == "number" and types.is_integer(ours) != types.is_integer(theirs):
+                    return name, file.path, theirs, first.path, ours
+        return None
+
     def _take(self, names: Sequence[str]) -> None:
         """Read these columns of the first file."""
         import pyarrow as pa
@@ -282,6 +294,9 @@ class ParquetSource(Source):
 
     def rows_of(self, piece: int) -> int:
         return self._pieces[piece].n_rows
+
+    def files_of(self, piece: int) -> tuple[str, ...]:
+        return (self._files[self._pieces[piece].file].path,)
 
     def at_once(self, n_bytes: int) -> int:
         return 1 if self._largest is None else max(1, n_bytes // self._held(self._largest))

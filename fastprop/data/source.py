@@ -155,6 +155,10 @@ class Source(ABC):
         """A source that reads these columns too, where it leaves out some unless they are asked for."""
         return self
 
+    def files_of(self, piece: int) -> tuple[str, ...]:
+        """The files that a piece is read from, where rows can be had in any order."""
+        return ()
+
     def at_once(self, n_bytes: int) -> int:
         """How many pieces may be read side by side with so much memory for what reading one holds; at least 1."""
         return 1
