@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -137,3 +139,16 @@ def test_the_last_worker_dies(monkeypatch):
 def test_a_cluster_of_its_own(expected, monkeypatch):
     monkeypatch.setattr(machine, "limit", lambda: (1, "of this test"))
     assert arrays_of(trained(None)) == expected["local"]
+
+
+def test_a_script_without_a_guard_is_told(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import numpy as np, fastprop as fp, fastprop.dask\n"
+        "net = fp.Network([fp.Dense(1)])\n"
+        "fastprop.dask.fit(net, np.ones((40, 2)), np.ones(40), epochs=1)\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert "no cluster of" in done.stderr.splitlines()[-1]
+    assert "put what it does below `if __name__ == '__main__':`" in done.stderr.splitlines()[-1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import multiprocessing
 import signal
 import threading
 from collections.abc import Iterator
@@ -12,6 +13,11 @@ from typing import Any
 from distributed import Client, LocalCluster, WorkerPlugin
 
 from ..threads import limit
+
+GUARD = (
+    "Processes import the script that starts them: put what it does below `if __name__ == '__main__':`, or give fit "
+    "the client of a cluster that runs already"
+)
 
 
 class DeafToInterrupts(WorkerPlugin):  # type: ignore[misc]
@@ -33,13 +39,24 @@ def started(n_workers: int | None = None, n_threads: int = 1) -> Iterator[Client
         Processes; by default one for each core.
     n_threads : int, default 1
         Of each.
+
+    Raises
+    ------
+    RuntimeError
+        In a process that was started and runs the script again which started it.
     """
-    with (
-        LocalCluster(
-            n_workers=n_workers or limit()[0], threads_per_worker=n_threads, processes=True, dashboard_address=":0",
-            silence_logs=logging.ERROR,  # nannies warn of workers that take long to end
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):  # fmt: skip
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise RuntimeError(f"this process of a cluster runs the script again that started it. {GUARD}")
+    with _processes(n_workers or limit()[0], n_threads) as cluster, Client(cluster, set_as_default=False) as client:
         client.register_plugin(DeafToInterrupts())
         yield client
+
+
+def _processes(n_workers: int, n_threads: int) -> LocalCluster:
+    try:
+        return LocalCluster(
+            n_workers=n_workers, threads_per_worker=n_threads, processes=True, dashboard_address=":0",
+            silence_logs=logging.ERROR,  # nannies warn of workers that take long to end
+        )  # fmt: skip
+    except RuntimeError as error:
+        raise RuntimeError(f"no cluster of {n_workers} processes could be started: {error} {GUARD}") from error
