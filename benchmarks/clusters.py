@@ -31,7 +31,8 @@ ALL_BATCH = N_PARTITIONS * BATCH  # of all: what `fit` is given
 def started(n_workers: int, memory_limit: Any = 0) -> Iterator[Client]:
     """A client of a cluster of processes with one thread each, which a nanny starts again if they are killed."""
     options: dict[str, Any] = dict(threads_per_worker=1, memory_limit=memory_limit, dashboard_address=":0")
-    with dask.config.set({"distributed.admin.log-format": "%(message)s", "logging.distributed": "critical"}):
+    # LocalCluster drops a worker for good that died and is not there 15 s later, though it may have died anew.
+    with dask.config.set({"distributed.deploy.lost-worker-timeout": "10 minutes"}):
         cluster = LocalCluster(n_workers=n_workers, processes=True, silence_logs="CRITICAL", **options)
         with cluster, Client(cluster, set_as_default=False) as client:
             client.wait_for_workers(n_workers, timeout=60)
