@@ -10,10 +10,14 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import dask
 from distributed import Client, LocalCluster, WorkerPlugin
 
 from ..threads import limit
 
+# A LocalCluster forgets a worker for good that died and is not there again after this time; 15 s are Dask's choice, and
+# on a busy machine a process that takes the place of another may need more.
+RETURN = "10 minutes"
 GUARD = (
     "Processes import the script that starts them: put what it does below `if __name__ == '__main__':`, or give fit "
     "the client of a cluster that runs already"
@@ -47,7 +51,11 @@ def started(n_workers: int | None = None, n_threads: int = 1) -> Iterator[Client
     """
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise RuntimeError(f"this process of a cluster runs the script again that started it. {GUARD}")
-    with _processes(n_workers or limit()[0], n_threads) as cluster, Client(cluster, set_as_default=False) as client:
+    with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": RETURN}),
+        _processes(n_workers or limit()[0], n_threads) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
         client.register_plugin(DeafToInterrupts())
         yield client
 
