@@ -270,6 +270,19 @@ def test_a_task_that_waits_is_no_work(client, monkeypatch):
         client.submit(_nowhere).result(20)
 
 
+def test_tasks_that_the_scheduler_had_no_worker_for_are_done(monkeypatch):
+    monkeypatch.setattr(clusters, "WAKING_SECONDS", 0.1)
+    with local(n_workers=1) as client, opened(client) as cluster:
+        client.cluster.scale(0)
+        while cluster.threads():
+            time.sleep(0.02)
+        future = cluster.submit(pow, 2, 3, name="round", address="tcp://127.0.0.1:1")
+        time.sleep(0.1)  # until the scheduler has it, and nobody to give it to
+        client.cluster.scale(1)
+        client.wait_for_workers(1)
+        assert cluster.gather([future], "a power") == [8]
+
+
 @pytest.mark.parametrize("says_no", [True, False])
 def test_results_come_through_the_scheduler_where_workers_are_out_of_reach(client, monkeypatch, says_no):
     asked, gather, reached = [], client.gather, client.rpc.connect

@@ -23,6 +23,7 @@ from distributed.comm import CommClosedError
 
 from . import job as jobs
 from .versions import SET, agreed
+from .waking import wake
 
 PREFIX = "fastprop_"  # of the keys of our tasks: the first word is what Dask's dashboard groups them by
 LOOK_SECONDS = 0.5  # between two looks at the cluster's health while an answer is awaited
@@ -30,6 +31,7 @@ FIRST_SECONDS = 60.0  # for the first worker to come: queues and machines of a c
 ALONE_SECONDS = 20.0  # how long the cluster may be without workers: nannies restart a process in 2 to 5 s
 CALL_SECONDS = 10.0  # for the scheduler to answer what it has at hand
 IDLE_SECONDS = 20.0  # how long workers may run nothing at all while an answer is awaited
+WAKING_SECONDS = 2.0  # of idleness until the scheduler is made to look at tasks again that it had no worker for
 REACH_SECONDS = 5.0  # for a worker to let the client connect
 CLEANING_SECONDS = 5.0  # for the scheduler to forget our tasks
 TRIALS = 3  # how often work is submitted whose tasks were cancelled or lost
@@ -308,6 +310,7 @@ class Cluster:
         loop = self.client.loop.asyncio_loop
         answer = asyncio.run_coroutine_threadsafe(self._fetched(futures), loop)
         there, idle_since = self._alive, time.monotonic()
+        woken = idle_since
         try:
             while True:
                 with contextlib.suppress(concurrent.futures.TimeoutError):
@@ -321,10 +324,15 @@ class Cluster:
                     raise _Again  # Dask would try for 30 s to reach the worker that had the result
                 if gone:
                     self.loosen()
+                now = time.monotonic()
                 if are_done or self._is_busy():
-                    idle_since = time.monotonic()
-                elif time.monotonic() > idle_since + IDLE_SECONDS:
+                    idle_since = woken = now
+                elif now > idle_since + IDLE_SECONDS:
                     raise Lost(f"workers were idle for {IDLE_SECONDS:.0f} seconds, and the scheduler gave them no task")
+                elif now > woken + WAKING_SECONDS:
+                    woken = now
+                    self.loosen()
+                    self.client.run(wake, on_error="ignore")
         except _Again:
             answer.cancel()
             raise
