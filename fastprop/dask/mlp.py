@@ -142,10 +142,12 @@ class DaskMLPClassifier(Scored, ClassifierMixin, DaskMLP):  # type: ignore[misc]
     --------
     >>> import dask.array as da
     >>> from distributed import Client
-    >>> client = Client("tcp://scheduler:8786")
-    >>> X = da.random.normal(size=(1_000_000, 20), chunks=(125_000, 20))
-    >>> model = DaskMLPClassifier((64, 64), max_iter=5).fit(X, X[:, 0] * X[:, 1] > 0)
+    >>> client = Client(processes=False, dashboard_address=":0")  # yours: Client("tcp://scheduler:8786")
+    >>> X = da.random.default_rng(0).normal(size=(2_000, 4), chunks=(250, 4))
+    >>> model = DaskMLPClassifier((16,), max_iter=5, tol=0, client=client).fit(X, X[:, 0] * X[:, 1] > 0)
     >>> model.predict(X)  # nothing is computed yet
+    dask.array<..., shape=(2000,), dtype=bool, chunksize=(250,), chunktype=numpy.ndarray>
+    >>> client.close()
     """
 
     is_classifier = True
@@ -219,13 +221,6 @@ class DaskMLPRegressor(Scored, RegressorMixin, DaskMLP):  # type: ignore[misc]
 
     Parameters and attributes are those of `fastprop.MLPRegressor`, but for what `DaskMLPClassifier` has besides them or
     has not. `loss_` of "poisson" lacks the part that does not depend on the network.
-
-    Examples
-    --------
-    >>> import dask.array as da
-    >>> X = da.random.normal(size=(1_000_000, 20), chunks=(125_000, 20))
-    >>> model = DaskMLPRegressor(hidden_layer_sizes=(64, 64), max_iter=5).fit(X, X[:, 0] * X[:, 1])
-    >>> model.score(X, X[:, 0] * X[:, 1])
     """
 
     is_classifier = False

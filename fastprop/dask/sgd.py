@@ -152,13 +152,6 @@ class DaskSGDClassifier(Scored, ClassifierMixin, DaskLinear):  # type: ignore[mi
         Of one layer. Usable without a cluster; `network_.save(path)` writes it.
     loss_curve_ : list of float
         The objective of each epoch.
-
-    Examples
-    --------
-    >>> import dask.array as da
-    >>> X = da.random.normal(size=(1_000_000, 20), chunks=(125_000, 20))
-    >>> model = DaskSGDClassifier("log_loss", max_iter=5).fit(X, X[:, 0] > X[:, 1])
-    >>> model.predict_proba(X)  # nothing is computed yet
     """
 
     is_classifier = True
@@ -249,12 +242,6 @@ class DaskSGDRegressor(Scored, RegressorMixin, DaskLinear):  # type: ignore[misc
         Read from the network, as `intercept_`, of shape (1,), is.
     network_, loss_curve_
         As of `DaskSGDClassifier`.
-
-    Examples
-    --------
-    >>> import dask.array as da
-    >>> X = da.random.normal(size=(1_000_000, 20), chunks=(125_000, 20))
-    >>> DaskSGDRegressor(max_iter=5).fit(X, X[:, 0] - X[:, 1]).coef_
     """
 
     is_classifier = False
