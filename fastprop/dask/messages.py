@@ -6,8 +6,7 @@ partition gives one answer to a state; a *group* is the partitions that follow e
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -68,7 +67,6 @@ class Statistics:
     loss: float
     weight: float
     penalty: float
-    n_skipped: int
     seconds: float
     mass: float = 0.0
 
@@ -89,4 +87,3 @@ class Answer:
     sums: list[Node]
     statistics: list[Statistics]
     worker: str = ""
-    more: dict[str, Any] = field(default_factory=dict)

@@ -109,7 +109,6 @@ def _round(job: Job, share: Share, part: Part, n_threads: int) -> Statistics:
         loss=loss,
         weight=weight,
         penalty=penalty,
-        n_skipped=getattr(part, "n_skipped", 0),
         seconds=0.0,  # not over yet
         mass=_mass(rows, share.mean_weight) if n_updates else 0.0,
     )
@@ -232,7 +231,7 @@ def gradient_group(
                 sums.add(part.number, gradient)
             seconds = time.perf_counter() - start
             n_updates = int(len(numbers) > 0)
-            told = Statistics(part.number, len(numbers), n_updates, loss * weight_sum, weight, 0.0, 0, seconds)
+            told = Statistics(part.number, len(numbers), n_updates, loss * weight_sum, weight, 0.0, seconds)
             statistics.append(told)
         layout = layout_of(job.net)
         nodes = [replace(node, vector=layout.unpadded(node.vector)) for node in sums.nodes]
